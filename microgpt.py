@@ -194,8 +194,7 @@ def generate(model, prompt="", temperature=temperature, rng=random):
     for char in sorted(set(prompt) - set(model.chars)):
         raise ValueError(f"{char!r} of the prompt is not among the characters it learnt from")
     if len(prompt) >= len(model.wpe) or not temperature >= 0:
-        raise ValueError(f"prompt length {len(prompt)} is not below {len(model.wpe)}, the context, "
-                         f"or temperature {temperature} is below 0")
+        raise ValueError(f"prompt of {len(prompt)} >= {len(model.wpe)} or temperature {temperature} < 0")
     tokens, start = encode(prompt, model.chars)[:-1], len(tape)
     for i, logits in enumerate(model(tokens), start=1):
         if i == len(tokens):
@@ -214,26 +213,26 @@ def main():
                           ).items():
         value, high = globals()[name], 1 if "beta" in name else math.inf
         if not isinstance(value, (int, type(low))) or not low <= value < high:
-            sys.exit(f"{name} is {value!r}; it must be {type(low).__name__}, at least {low} and below {high}")
+            sys.exit(f"{name} is {value!r}; give {type(low).__name__}, {low} or more, below {high}")
     if n_embd % n_head:
         sys.exit(f"n_embd {n_embd} is no multiple of n_head {n_head}; make it one")
     docs, rng = load(input_file), random.Random(seed)
     rng.shuffle(docs)
     model = GPT(sorted(set("".join(docs))), n_layer, n_embd, n_head, block_size, rng)
-    cut, vocab_size = len(docs) - min(num_held_out, len(docs) // 10), len(model.wte)
+    cut, guess = len(docs) - min(num_held_out, len(docs) // 10), math.log(len(model.wte))
     print(f"{len(docs):,} documents in {input_file}, such as {', '.join(docs[:3])[:60]}\n"
-          f"{vocab_size} tokens: BOS and {''.join(model.chars)}\n{len(model.params):,} parameters, "
-          f"untrained: {generate(model, '', temperature, random.Random(seed))}\n"
-          f"guessing would cost a loss of ln {vocab_size} = {math.log(vocab_size):.3f}")
+          f"{len(model.wte)} tokens: BOS and {''.join(model.chars)}\n{len(model.params):,} parameters"
+          f"; blind guessing would cost ln {len(model.wte)} = {guess:.3f}\nbefore training it "
+          f"invents {generate(model, '', temperature, random.Random(seed))}")
     if too_long := [doc for doc in docs if len(doc) >= block_size]:
         print(f"{len(too_long)} are cut at {block_size} characters, such as {too_long[0][:40]!r}; "
               f"block_size = {max(map(len, docs)) + 1} would hold them all")
     train(model, docs[:cut], num_steps, learning_rate)
     held_out = sorted(set(docs[cut:]) - set(docs[:cut]))
     loss = sum(document_loss(model, doc) for doc in held_out) / max(1, len(held_out))
-    print(f"{len(held_out)} held-out documents: loss {loss:.3f}, like a choice among "
-          f"{math.exp(min(loss, 700)):.1f} characters, not {vocab_size}" if held_out else
-          "too few documents, or too much alike, to hold any out")
+    print(f"{len(held_out)} held-out documents: loss {loss:.3f}, a choice among "
+          f"{math.exp(min(loss, 700)):.1f} characters; guessing: {guess:.3f}, {len(model.wte)}"
+          if held_out else "too few documents, or too much alike, to hold any out")
     for name in (generate(model, "", temperature, rng) for _ in range(num_samples)):
         print(f"{name:20} in {input_file}" if name in docs else name)
     return model
