@@ -20,6 +20,7 @@ n_layer = 1           # blocks, one after the other
 n_embd = 16           # numbers per token: one could only rank the letters, 16 can say 16 things
 n_head = 4            # attention heads: each has n_embd / n_head = 4 of these numbers to itself
 block_size = 16       # context: the most tokens it looks back on; longer documents are cut
+std = 0.08            # spread of the random start: equal rows learn alike, large ones bet early
 num_steps = 1000      # training steps, one document each
 learning_rate = 0.01  # about how far a step moves a parameter at first; falls to 0 in a line
 beta1, beta2 = 0.85, 0.99  # Adam averages over about 1 / (1 - beta) steps: 7 and 100
@@ -50,7 +51,7 @@ class Value:
     def __pow__(self, n): return Value(float(self.data ** n), (self,), (n * self.data ** (n - 1),))
     def exp(self): return Value(math.exp(self.data), (self,), (math.exp(self.data),))
     def log(self): return Value(math.log(self.data), (self,), (1 / self.data,))
-    def relu(self): return Value(max(0.0, self.data), (self,), (float(self.data > 0),))  # flat at 0
+    def relu(self): return Value(max(0.0, self.data), (self,), (self.data > 0,))  # stuck: slope 0
     def __neg__(self): return self * -1
     def __sub__(self, other): return self + -other
     def __rsub__(self, other): return -self + other  # r: for number - Value, and so below
@@ -74,7 +75,7 @@ class Value:
 
 
 def dot(xs, ys, x_data=None):
-    """Return sum(x * y) as one node: the gradients of * and +, several times faster."""
+    """Return sum(x * y) as one node: same gradients as by * and +, but faster; x_data saves work."""
     assert len(xs) == len(ys), f"dot pairs Values up, but got {len(xs)} and {len(ys)} of them"
     x_data, y_data = x_data or [x.data for x in xs], [y.data for y in ys]
     return Value(sum(map(mul, x_data, y_data)), [*xs, *ys], y_data + x_data)
@@ -99,11 +100,11 @@ def decode(ids, chars): return "".join(chars[i] for i in ids if i < len(chars))
 
 
 # %% 3. GPT: from a token and those before it to a score for each token that could come next.
-def matrix(n, m, rng): return [[Value(rng.gauss(0, 0.08)) for _ in range(m)] for _ in range(n)]
+def matrix(n, m, rng): return [[Value(rng.gauss(0, std)) for _ in range(m)] for _ in range(n)]
 def plus(x, y): return [a + b for a, b in zip(x, y)]
 def times(x, factor): return [a * factor for a in x]
 def linear(x, w): return [dot(x, row, x_data) for x_data in [[a.data for a in x]] for row in w]
-def rmsnorm(x): return times(x, (dot(x, x) / len(x) + 1e-5) ** -0.5)  # Zhang & Sennrich 2019
+def rmsnorm(x): return times(x, (dot(x, x) / len(x) + 1e-5) ** -0.5)  # to mean square 1: steady
 def exps(scores, top): return [(score - top).exp() for score in scores]  # - top: no overflow,
 def shares(parts): return times(parts, sum(parts) ** -1)                 # same shares
 def softmax(scores): return shares(exps(scores, max(score.data for score in scores)))
@@ -112,18 +113,18 @@ def softmax(scores): return shares(exps(scores, max(score.data for score in scor
 def attention(x, block, keys, values, n_head):
     """Fetch for x what it needs from the tokens up to here: [16] -> [16] (Vaswani 2017)."""
     q = linear(x, block["wq"])             # query: what this token looks for
-    keys.append(linear(x, block["wk"]))    # key: what it can be found by, from now on
-    values.append(linear(x, block["wv"]))  # value: what it then gives
-    out, head_dim = [], len(x) // n_head
+    keys.append(linear(x, block["wk"]))    # key: what it is found by; later keys do not exist yet
+    values.append(linear(x, block["wv"]))  # value: what it then gives; it can find itself, too
+    out, head_dim = [], len(x) // n_head   # one softmax, one focus; four heads can have four
     for head in [slice(h * head_dim, (h + 1) * head_dim) for h in range(n_head)]:
-        # No mask hides later tokens: they have no keys yet. / sqrt: else long dots drown softmax.
+        # The longer two lists, the larger their dots: unscaled, softmax would drop all but one key.
         weights = softmax([dot(q[head], key[head]) / head_dim ** 0.5 for key in keys])
         out += [dot(weights, column) for column in zip(*(value[head] for value in values))]
     return linear(out, block["wo"])  # mix the heads
 
 
 class GPT:
-    """GPT-2 (Radford 2019), but RMSNorm for LayerNorm, ReLU for GELU, no biases, no last norm."""
+    """GPT-2 (Radford 2019), but RMSNorm, also first, not last; ReLU, not GELU; no bias, dropout."""
     def __init__(self, chars, n_layer, n_embd, n_head, block_size, rng):
         self.chars, self.BOS, self.n_head = chars, len(chars), n_head
         self.wte = matrix(len(chars) + 1, n_embd, rng)      # a row per token: what it is
@@ -137,14 +138,14 @@ class GPT:
 
     def __call__(self, tokens):
         """Read token after token; after each, yield the logits, the scores of the next: [27]."""
-        caches = [([], []) for _ in self.blocks]  # live Values: gradients reach earlier tokens
+        caches = [([], []) for _ in self.blocks]  # when training too: gradients flow through
         for token, position in zip(tokens, self.wpe):
-            x = rmsnorm(plus(self.wte[token], position))
+            x = rmsnorm(plus(self.wte[token], position))  # what it is and where, in 16 numbers
             for block, (keys, values) in zip(self.blocks, caches):
                 # Residual: a layer adds its correction to x, and + hands gradients on undiminished.
                 x = plus(x, attention(rmsnorm(x), block, keys, values, self.n_head))
-                hidden = [h.relu() for h in linear(rmsnorm(x), block["fc1"])]  # 64 yes/no features
-                x = plus(x, linear(hidden, block["fc2"]))
+                hidden = [h.relu() for h in linear(rmsnorm(x), block["fc1"])]  # 64 questions to x
+                x = plus(x, linear(hidden, block["fc2"]))  # ... and what follows from the answers
             yield linear(x, self.lm_head)
 
 
@@ -152,37 +153,37 @@ class GPT:
 def document_loss(model, doc, learn=False):
     """Return the mean of -log(probability of the right next token); learn adds up gradients."""
     tokens, losses, start = encode(doc, model.chars), [], len(tape)
-    for target, logits in zip(tokens[1:], model(tokens)):  # 26 -> 0 -> 21 -> 0 -> 26
+    for target, logits in zip(tokens[1:], model(tokens)):  # of ava: 0, 21, 0, 26 after 26, 0, 21, 0
         top = max(logit.data for logit in logits)
-        losses.append(sum(exps(logits, top)).log() + top - logits[target])
-    loss = sum(losses) / len(losses)
+        losses.append(sum(exps(logits, top)).log() + top - logits[target])  # -log(softmax), safe
+    loss = sum(losses) / len(losses)  # 0: sure and right; ln 27 = 3.3: guessing, as at the start
     if learn:
         loss.backward()
-    del tape[start:]
-    return loss.data
+    del tape[start:]  # whoever only looks leaves nothing behind
+    return loss.data  # of one document, and some are odd, so it jumps from step to step
 
 
 def train(model, docs, num_steps, learning_rate):
     """Move the parameters by Adam (Kingma & Ba 2015), one document a step; Ctrl-C ends it."""
     m, v, losses, start = [0.0] * len(model.params), [0.0] * len(model.params), [], time.time()
-    getattr(gc, "set_threshold", int)(100_000)  # no cycles to look for; not in PyPy
+    getattr(gc, "set_threshold", int)(100_000)  # graphs have no cycles to hunt; PyPy: no threshold
     try:
         for step in range(1, num_steps + 1):
             for p in model.params:
-                p.grad = 0.0
+                p.grad = 0.0  # forget the last document, for backward() only adds
             losses.append(document_loss(model, docs[(step - 1) % len(docs)], learn=True))
             if not math.isfinite(losses[-1]):
                 sys.exit(f"step {step}: loss {losses[-1]}; lower learning_rate {learning_rate}")
-            if step * 10 % num_steps < 10:
+            if step * 10 % num_steps < 10:  # ten rows, whatever num_steps; the last at the end
                 mean, losses, gone = sum(losses) / len(losses), [], time.time() - start
                 print(f"step {step:6}  loss {mean:.4f} {'#' * min(40, round(9 * mean)):40}"
                       f"{gone:6.1f} s gone {gone / step * (num_steps - step):6.1f} s left  "
                       f"{generate(model, '', temperature, random.Random(seed))}", flush=True)
-            rate = learning_rate * (1 - (step - 1) / num_steps)
-            fix1, fix2 = 1 - beta1 ** step, 1 - beta2 ** step
-            for i, p in enumerate(model.params):
-                m[i] = beta1 * m[i] + (1 - beta1) * p.grad
-                v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad
+            rate = learning_rate * (1 - (step - 1) / num_steps)  # smaller and smaller, to settle
+            fix1, fix2 = 1 - beta1 ** step, 1 - beta2 ** step    # as the means m, v start from 0
+            for i, p in enumerate(model.params):  # bare gradients: here too long, there too short
+                m[i] = beta1 * m[i] + (1 - beta1) * p.grad           # mean: the way, less noise
+                v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad  # mean square: usual size
                 p.data -= rate * (m[i] / fix1) / (math.sqrt(v[i] / fix2) + 1e-8)
     except KeyboardInterrupt:
         print(f"Ctrl-C in step {step} of {num_steps}: on with what it has learnt by now")
@@ -194,12 +195,12 @@ def generate(model, prompt="", temperature=temperature, rng=random):
     for char in sorted(set(prompt) - set(model.chars)):
         raise ValueError(f"{char!r} of the prompt is not among the characters it learnt from")
     if len(prompt) >= len(model.wpe) or not temperature >= 0:
-        raise ValueError(f"prompt of {len(prompt)} >= {len(model.wpe)} or temperature {temperature} < 0")
+        raise ValueError(f"prompt of {len(prompt)} >= {len(model.wpe)}, or {temperature} below 0")
     tokens, start = encode(prompt, model.chars)[:-1], len(tape)
     for i, logits in enumerate(model(tokens), start=1):
         if i == len(tokens):
             probs = [p.data for p in softmax(times(logits, 1 / max(temperature, 1e-9)))]
-            tokens += rng.choices(range(len(probs)), probs)
+            tokens += rng.choices(range(len(probs)), probs)  # probs tells how sure it was
             if tokens[-1] == model.BOS:
                 break
     del tape[start:]
@@ -214,16 +215,15 @@ def main():
         value, high = globals()[name], 1 if "beta" in name else math.inf
         if not isinstance(value, (int, type(low))) or not low <= value < high:
             sys.exit(f"{name} is {value!r}; give {type(low).__name__}, {low} or more, below {high}")
-    if n_embd % n_head:
-        sys.exit(f"n_embd {n_embd} is no multiple of n_head {n_head}; make it one")
+    n_embd % n_head and sys.exit(f"n_embd {n_embd} is no multiple of n_head {n_head}: make it one")
     docs, rng = load(input_file), random.Random(seed)
     rng.shuffle(docs)
     model = GPT(sorted(set("".join(docs))), n_layer, n_embd, n_head, block_size, rng)
     cut, guess = len(docs) - min(num_held_out, len(docs) // 10), math.log(len(model.wte))
     print(f"{len(docs):,} documents in {input_file}, such as {', '.join(docs[:3])[:60]}\n"
-          f"{len(model.wte)} tokens: BOS and {''.join(model.chars)}\n{len(model.params):,} parameters"
-          f"; blind guessing would cost ln {len(model.wte)} = {guess:.3f}\nbefore training it "
-          f"invents {generate(model, '', temperature, random.Random(seed))}")
+          f"{len(model.wte)} tokens: BOS and {''.join(model.chars)}\n"
+          f"{len(model.params):,} parameters; guessing blindly costs ln {len(model.wte)} = {guess:.3f}\n"
+          f"untrained it invents {generate(model, '', temperature, random.Random(seed))}")
     if too_long := [doc for doc in docs if len(doc) >= block_size]:
         print(f"{len(too_long)} are cut at {block_size} characters, such as {too_long[0][:40]!r}; "
               f"block_size = {max(map(len, docs)) + 1} would hold them all")
@@ -234,7 +234,7 @@ def main():
           f"{math.exp(min(loss, 700)):.1f} characters; guessing: {guess:.3f}, {len(model.wte)}"
           if held_out else "too few documents, or too much alike, to hold any out")
     for name in (generate(model, "", temperature, rng) for _ in range(num_samples)):
-        print(f"{name:20} in {input_file}" if name in docs else name)
+        print(f"{name:20} in {input_file}" if name in docs else name)  # it may be unseen
     return model
 
 
