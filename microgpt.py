@@ -1,11 +1,11 @@
-"""microgpt: a GPT that learns from names and invents new ones, in plain Python.
+"""microgpt: a GPT that learns from names to make up more like them, in plain Python.
 
     python microgpt.py       train for some seconds, then invent 20 names
     python -i microgpt.py    the same, then ask it: generate(model, "em")
 
 A GPT predicts the next token of a text, here a character, from those before it. The example below
 is the name "ava"; [27][16] is a shape: 27 lists of 16 Values. Large models differ in more than
-size: tokens are pieces of words, training takes batches on GPUs, then chats. None checks the truth.
+size: tokens are pieces of words, they train on GPUs, then on dialogues. Likely is not yet true.
 """
 import gc
 import math
@@ -14,22 +14,22 @@ import sys
 import time
 from operator import mul
 from pathlib import Path
-# %% Hyperparameters: change one, run again, and compare the loss on held-out names.
+# %% Hyperparameters: change one, run again, compare the loss (the error) on held-out names.
 input_file = "input.txt"  # names: short, and anyone can judge them; or your text, a document a line
-n_layer = 1           # blocks, one after the other
-n_embd = 16           # numbers per token: one could only rank the letters, 16 can say 16 things
-n_head = 4            # attention heads: each has n_embd / n_head = 4 of these numbers to itself
+n_layer = 1           # blocks of attention and MLP (section 3), one after the other
+n_embd = 16           # numbers per token: one could only rank the letters; more take more time
+n_head = 4            # attention heads: each works with n_embd / n_head = 4 numbers of its own
 block_size = 16       # context: the most tokens it looks back on; longer documents are cut
-std = 0.08            # spread of the random start: equal rows learn alike, large ones bet early
+std = 0.08            # spread of the random start: equal rows stay equal, large ones are biased
 num_steps = 1000      # training steps, one document each
-learning_rate = 0.01  # about how far a step moves a parameter at first; falls to 0 in a line
-beta1, beta2 = 0.85, 0.99  # Adam averages over about 1 / (1 - beta) steps: 7 and 100
-num_held_out = 300    # documents it never learns from: does it know names, or only these names?
-temperature = 0.5     # sampling: 1 obeys the probabilities, lower plays safer, 0 takes the top one
-num_samples = 20      # names to invent at the end
-seed = 42             # same seed, same run, to the digit
-# %% 1. Autograd: to learn is to move numbers a little, so each must know which way helps.
-tape = []  # all Values in the order they were made, so an input always stands before its results
+learning_rate = 0.01  # about how far a step moves a parameter at first; falls evenly to 0
+beta1, beta2 = 0.85, 0.99  # Adam (section 4) averages over about 1 / (1 - beta) steps: 7 and 100
+num_held_out = 300    # at most a tenth, never learnt from: does it know names, or only these?
+temperature = 0.5     # sampling: 1 obeys the probabilities, 2 dares more, less is safer, 0 top one
+num_samples = 20      # names to make up at the end
+seed = 42             # same seed, same losses and names, to the digit
+# %% 1. Autograd: for the loss, the error, to fall, each number must know which way to move.
+tape = []  # all Values since the last backward(), as they were made: inputs before results
 
 
 class Value:
@@ -51,7 +51,7 @@ class Value:
     def __pow__(self, n): return Value(float(self.data ** n), (self,), (n * self.data ** (n - 1),))
     def exp(self): return Value(math.exp(self.data), (self,), (math.exp(self.data),))
     def log(self): return Value(math.log(self.data), (self,), (1 / self.data,))
-    def relu(self): return Value(max(0.0, self.data), (self,), (self.data > 0,))  # stuck: slope 0
+    def relu(self): return Value(max(0.0, self.data), (self,), (self.data > 0,))  # below 0: flat
     def __neg__(self): return self * -1
     def __sub__(self, other): return self + -other
     def __rsub__(self, other): return -self + other  # r: for number - Value, and so below
@@ -62,20 +62,20 @@ class Value:
     __radd__, __rmul__ = __add__, __mul__
 
     def backward(self):
-        """Add d(self) / d(value) to the grad of each value behind self, once (Rumelhart 1986)."""
+        """Add d(self) / d(value) to the grad of each value self was made from (Rumelhart 1986)."""
         if self not in reversed(tape):
-            raise RuntimeError("this graph is gone: backward() walks it once and then forgets it")
+            raise RuntimeError("not on the tape: backward() works once, so compute this Value anew")
         nodes, tape[:] = tape[:], []  # emptied first: an interrupted walk leaves nothing behind
         self.grad = 1.0  # a number rises exactly as fast as itself
         for node in reversed(nodes):  # results before inputs: node.grad is complete by its turn
             grad = node.grad
             if grad:  # 0 has nothing to pass on: not used by self, or behind a ReLU at rest
                 for value, local_grad in zip(node.inputs, node.local_grads):
-                    value.grad += local_grad * grad  # chain rule; += as every use adds its share
+                    value.grad += local_grad * grad  # slopes multiply (chain rule), uses add up
 
 
 def dot(xs, ys, x_data=None):
-    """Return sum(x * y) as one node: same gradients as by * and +, but faster; x_data saves work."""
+    """Return sum(x * y) as one node, faster than * and +; x_data: the floats of xs, if at hand."""
     assert len(xs) == len(ys), f"dot pairs Values up, but got {len(xs)} and {len(ys)} of them"
     x_data, y_data = x_data or [x.data for x in xs], [y.data for y in ys]
     return Value(sum(map(mul, x_data, y_data)), [*xs, *ys], y_data + x_data)
@@ -93,80 +93,80 @@ def load(name):
     return docs or sys.exit(f"{name} holds no document: write one on each line")
 
 
-# ava -> 26 0 21 0 26: an id is a row to look up, so ids have no gaps, unlike ASCII, and no meaning.
-# 26, the 27th, is BOS, around every document: to predict the first letter from, and to end with.
+# ava -> 26 0 21 0 26: an id only says which row to look up; ASCII would leave 97 rows unused.
+# 26, the 27th, is BOS (begin of sequence): before a document to start from, after it to end it.
 def encode(text, chars): return [len(chars)] + [chars.index(c) for c in text] + [len(chars)]
-def decode(ids, chars): return "".join(chars[i] for i in ids if i < len(chars))
+def decode(ids, chars): return "".join(chars[i] for i in ids if i < len(chars))  # without BOS
 
 
 # %% 3. GPT: from a token and those before it to a score for each token that could come next.
 def matrix(n, m, rng): return [[Value(rng.gauss(0, std)) for _ in range(m)] for _ in range(n)]
 def plus(x, y): return [a + b for a, b in zip(x, y)]
-def times(x, factor): return [a * factor for a in x]
+def times(x, factor): return [a * factor for a in x]  # x_data below: read once for all rows
 def linear(x, w): return [dot(x, row, x_data) for x_data in [[a.data for a in x]] for row in w]
-def rmsnorm(x): return times(x, (dot(x, x) / len(x) + 1e-5) ** -0.5)  # to mean square 1: steady
-def exps(scores, top): return [(score - top).exp() for score in scores]  # - top: no overflow,
-def shares(parts): return times(parts, sum(parts) ** -1)                 # same shares
+def rmsnorm(x): return times(x, (dot(x, x) / len(x) + 1e-5) ** -0.5)  # to size 1; 1e-5: no 1 / 0
+def exps(scores, top): return [(score - top).exp() for score in scores]  # - top: no overflow
+def shares(parts): return times(parts, sum(parts) ** -1)  # each part of the whole: they sum to 1, and - top cancels
 def softmax(scores): return shares(exps(scores, max(score.data for score in scores)))
 
 
 def attention(x, block, keys, values, n_head):
     """Fetch for x what it needs from the tokens up to here: [16] -> [16] (Vaswani 2017)."""
     q = linear(x, block["wq"])             # query: what this token looks for
-    keys.append(linear(x, block["wk"]))    # key: what it is found by; later keys do not exist yet
+    keys.append(linear(x, block["wk"]))    # key: what it is found by; no mask: no later keys yet
     values.append(linear(x, block["wv"]))  # value: what it then gives; it can find itself, too
     out, head_dim = [], len(x) // n_head   # one softmax, one focus; four heads can have four
     for head in [slice(h * head_dim, (h + 1) * head_dim) for h in range(n_head)]:
-        # The longer two lists, the larger their dots: unscaled, softmax would drop all but one key.
+        # Dots of n numbers grow like n ** 0.5; large scores make softmax favour one key too much.
         weights = softmax([dot(q[head], key[head]) / head_dim ** 0.5 for key in keys])
         out += [dot(weights, column) for column in zip(*(value[head] for value in values))]
     return linear(out, block["wo"])  # mix the heads
 
 
 class GPT:
-    """GPT-2 (Radford 2019), but RMSNorm, also first, not last; ReLU, not GELU; no bias, dropout."""
+    """Like GPT-2 (Radford 2019), but RMSNorm (Zhang & Sennrich 2019), ReLU for GELU, no biases."""
     def __init__(self, chars, n_layer, n_embd, n_head, block_size, rng):
         self.chars, self.BOS, self.n_head = chars, len(chars), n_head
-        self.wte = matrix(len(chars) + 1, n_embd, rng)      # a row per token: what it is
-        self.wpe = matrix(block_size, n_embd, rng)          # a row per position: where it is
+        self.wte = matrix(len(chars) + 1, n_embd, rng)      # [27][16], a row per token: what it is
+        self.wpe = matrix(block_size, n_embd, rng)          # [16][16], a row per position: where
         self.lm_head = matrix(len(chars) + 1, n_embd, rng)  # a row per next token; GPT-2: wte again
         shapes = dict.fromkeys(("wq", "wk", "wv", "wo"), (n_embd, n_embd))
-        shapes.update(fc1=(4 * n_embd, n_embd), fc2=(n_embd, 4 * n_embd))
+        shapes.update(fc1=(4 * n_embd, n_embd), fc2=(n_embd, 4 * n_embd))  # 4: as in GPT-2
         self.blocks = [{w: matrix(*shapes[w], rng) for w in shapes} for _ in range(n_layer)]
         matrices = [self.wte, self.wpe, self.lm_head] + [b[w] for b in self.blocks for w in b]
         self.params = [p for w in matrices for row in w for p in row]  # all that it ever knows
 
     def __call__(self, tokens):
         """Read token after token; after each, yield the logits, the scores of the next: [27]."""
-        caches = [([], []) for _ in self.blocks]  # when training too: gradients flow through
-        for token, position in zip(tokens, self.wpe):
-            x = rmsnorm(plus(self.wte[token], position))  # what it is and where, in 16 numbers
+        caches = [([], []) for _ in self.blocks]  # kept in training too, so gradients flow back
+        for token, position in zip(tokens, self.wpe):  # tokens may grow meanwhile; wpe is the limit
+            x = rmsnorm(plus(self.wte[token], position))  # add: both in 16 numbers; GPT-2: no norm
             for block, (keys, values) in zip(self.blocks, caches):
                 # Residual: a layer adds its correction to x, and + hands gradients on undiminished.
                 x = plus(x, attention(rmsnorm(x), block, keys, values, self.n_head))
-                hidden = [h.relu() for h in linear(rmsnorm(x), block["fc1"])]  # 64 questions to x
-                x = plus(x, linear(hidden, block["fc2"]))  # ... and what follows from the answers
-            yield linear(x, self.lm_head)
+                hidden = [h.relu() for h in linear(rmsnorm(x), block["fc1"])]  # without ReLU, fc1
+                x = plus(x, linear(hidden, block["fc2"]))  # and fc2 were one matrix; 64: more bends
+            yield linear(x, self.lm_head)  # GPT-2 norms x once more
 
 
-# %% 4. Training: nudge all parameters, document after document, so that each gets likelier.
+# %% 4. Training: nudge all parameters, document after document, to make each document likelier.
 def document_loss(model, doc, learn=False):
-    """Return the mean of -log(probability of the right next token); learn adds up gradients."""
+    """Return the mean of -log(p of the right next token): p's of a name multiply, so logs add."""
     tokens, losses, start = encode(doc, model.chars), [], len(tape)
-    for target, logits in zip(tokens[1:], model(tokens)):  # of ava: 0, 21, 0, 26 after 26, 0, 21, 0
+    for target, logits in zip(tokens[1:], model(tokens)):  # after 26, 0, 21, 0 come 0, 21, 0, 26
         top = max(logit.data for logit in logits)
-        losses.append(sum(exps(logits, top)).log() + top - logits[target])  # -log(softmax), safe
-    loss = sum(losses) / len(losses)  # 0: sure and right; ln 27 = 3.3: guessing, as at the start
-    if learn:
+        losses.append(sum(exps(logits, top)).log() + top - logits[target])  # -log(p), no log(0)
+    loss = sum(losses) / len(losses)  # ln 27 = 3.3: guessing, as at the start; 0 is out of reach
+    if learn:  # add to the gradients
         loss.backward()
-    del tape[start:]  # whoever only looks leaves nothing behind
-    return loss.data  # of one document, and some are odd, so it jumps from step to step
+    del tape[start:]  # where nothing was learnt, nothing stays behind
+    return loss.data  # of one document: some are odder, so it jumps; rows show means
 
 
 def train(model, docs, num_steps, learning_rate):
-    """Move the parameters by Adam (Kingma & Ba 2015), one document a step; Ctrl-C ends it."""
+    """Move the parameters by Adam (Kingma & Ba 2015), a document a step; Ctrl-C ends it early."""
     m, v, losses, start = [0.0] * len(model.params), [0.0] * len(model.params), [], time.time()
-    getattr(gc, "set_threshold", int)(100_000)  # graphs have no cycles to hunt; PyPy: no threshold
+    getattr(gc, "set_threshold", int)(100_000)  # run gc rarely: no cycles here (int: not in PyPy)
     try:
         for step in range(1, num_steps + 1):
             for p in model.params:
@@ -174,33 +174,33 @@ def train(model, docs, num_steps, learning_rate):
             losses.append(document_loss(model, docs[(step - 1) % len(docs)], learn=True))
             if not math.isfinite(losses[-1]):
                 sys.exit(f"step {step}: loss {losses[-1]}; lower learning_rate {learning_rate}")
-            if step * 10 % num_steps < 10:  # ten rows, whatever num_steps; the last at the end
+            if step * 10 % num_steps < 10:  # ten rows, or num_steps if fewer; the last at the end
                 mean, losses, gone = sum(losses) / len(losses), [], time.time() - start
                 print(f"step {step:6}  loss {mean:.4f} {'#' * min(40, round(9 * mean)):40}"
                       f"{gone:6.1f} s gone {gone / step * (num_steps - step):6.1f} s left  "
                       f"{generate(model, '', temperature, random.Random(seed))}", flush=True)
             rate = learning_rate * (1 - (step - 1) / num_steps)  # smaller and smaller, to settle
-            fix1, fix2 = 1 - beta1 ** step, 1 - beta2 ** step    # as the means m, v start from 0
-            for i, p in enumerate(model.params):  # bare gradients: here too long, there too short
-                m[i] = beta1 * m[i] + (1 - beta1) * p.grad           # mean: the way, less noise
+            fix1, fix2 = 1 - beta1 ** step, 1 - beta2 ** step    # m, v start at 0, so too small
+            for i, p in enumerate(model.params):  # by the gradient alone: too far or too little
+                m[i] = beta1 * m[i] + (1 - beta1) * p.grad           # mean gradient: direction
                 v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad  # mean square: usual size
-                p.data -= rate * (m[i] / fix1) / (math.sqrt(v[i] / fix2) + 1e-8)
+                p.data -= rate * (m[i] / fix1) / (math.sqrt(v[i] / fix2) + 1e-8)  # downhill
     except KeyboardInterrupt:
         print(f"Ctrl-C in step {step} of {num_steps}: on with what it has learnt by now")
 
 
-# %% 5. Sampling: let the model choose the next token again and again, until it chooses to stop.
+# %% 5. Sampling: the model chooses token after token, until it chooses BOS or the context is full.
 def generate(model, prompt="", temperature=temperature, rng=random):
     """Invent a text that begins with prompt; raise ValueError where that cannot be done."""
-    for char in sorted(set(prompt) - set(model.chars)):
-        raise ValueError(f"{char!r} of the prompt is not among the characters it learnt from")
+    if unknown := sorted(set(prompt) - set(model.chars)):
+        raise ValueError(f"{unknown[0]!r} in the prompt is not among the characters it learnt from")
     if len(prompt) >= len(model.wpe) or not temperature >= 0:
-        raise ValueError(f"prompt of {len(prompt)} >= {len(model.wpe)}, or {temperature} below 0")
-    tokens, start = encode(prompt, model.chars)[:-1], len(tape)
-    for i, logits in enumerate(model(tokens), start=1):
-        if i == len(tokens):
+        raise ValueError(f"prompt of {len(prompt)} >= {len(model.wpe)}, or {temperature=} below 0")
+    tokens, start = encode(prompt, model.chars)[:-1], len(tape)  # no BOS at the end: it goes on
+    for i, logits in enumerate(model(tokens), start=1):  # subtle: model reads tokens as they grow
+        if i == len(tokens):  # the prompt is read: choose the next, and the model reads on
             probs = [p.data for p in softmax(times(logits, 1 / max(temperature, 1e-9)))]
-            tokens += rng.choices(range(len(probs)), probs)  # probs tells how sure it was
+            tokens += rng.choices(range(len(probs)), probs)  # print(max(probs)): how sure
             if tokens[-1] == model.BOS:
                 break
     del tape[start:]
@@ -217,27 +217,27 @@ def main():
             sys.exit(f"{name} is {value!r}; give {type(low).__name__}, {low} or more, below {high}")
     n_embd % n_head and sys.exit(f"n_embd {n_embd} is no multiple of n_head {n_head}: make it one")
     docs, rng = load(input_file), random.Random(seed)
-    rng.shuffle(docs)
+    rng.shuffle(docs)  # the file may be sorted; what is held out should be like the rest
     model = GPT(sorted(set("".join(docs))), n_layer, n_embd, n_head, block_size, rng)
     cut, guess = len(docs) - min(num_held_out, len(docs) // 10), math.log(len(model.wte))
     print(f"{len(docs):,} documents in {input_file}, such as {', '.join(docs[:3])[:60]}\n"
           f"{len(model.wte)} tokens: BOS and {''.join(model.chars)}\n"
-          f"{len(model.params):,} parameters; guessing blindly costs ln {len(model.wte)} = {guess:.3f}\n"
+          f"{len(model.params):,} parameters; guessing blindly: ln {len(model.wte)} = {guess:.3f}\n"
           f"untrained it invents {generate(model, '', temperature, random.Random(seed))}")
     if too_long := [doc for doc in docs if len(doc) >= block_size]:
         print(f"{len(too_long)} are cut at {block_size} characters, such as {too_long[0][:40]!r}; "
               f"block_size = {max(map(len, docs)) + 1} would hold them all")
     train(model, docs[:cut], num_steps, learning_rate)
-    held_out = sorted(set(docs[cut:]) - set(docs[:cut]))
+    held_out = sorted(set(docs[cut:]) - set(docs[:cut]))  # a line may stand in the file twice
     loss = sum(document_loss(model, doc) for doc in held_out) / max(1, len(held_out))
-    print(f"{len(held_out)} held-out documents: loss {loss:.3f}, a choice among "
+    print(f"{len(held_out)} held-out documents: loss {loss:.3f}, as unsure as among "
           f"{math.exp(min(loss, 700)):.1f} characters; guessing: {guess:.3f}, {len(model.wte)}"
-          if held_out else "too few documents, or too much alike, to hold any out")
+          if held_out else "nothing held out: not asked for, too few documents, or too alike")
     for name in (generate(model, "", temperature, rng) for _ in range(num_samples)):
-        print(f"{name:20} in {input_file}" if name in docs else name)  # it may be unseen
+        print(f"{name:20} in {input_file}" if name in docs else name)  # but maybe never trained on
     return model
 
 
 if __name__ == "__main__":
-    getattr(sys.stdout, "reconfigure", dict)(errors="backslashreplace")  # not in a notebook
-    model = print(__doc__) if sys.argv[1:] and "__file__" in globals() else main()
+    getattr(sys.stdout, "reconfigure", dict)(errors="backslashreplace")  # print any character
+    model = print(__doc__) if sys.argv[1:] and "__file__" in globals() else main()  # --help
