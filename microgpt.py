@@ -1,4 +1,4 @@
-"""microgpt: a GPT that learns from names to make up more like them, in plain Python.
+"""microgpt: a GPT (generative pre-trained transformer) that learns names, in plain Python.
 
     python microgpt.py       train for some seconds, then invent 20 names
     python -i microgpt.py    the same, then ask it: generate(model, "em")
@@ -106,7 +106,7 @@ def times(x, factor): return [a * factor for a in x]  # x_data below: read once 
 def linear(x, w): return [dot(x, row, x_data) for x_data in [[a.data for a in x]] for row in w]
 def rmsnorm(x): return times(x, (dot(x, x) / len(x) + 1e-5) ** -0.5)  # to size 1; 1e-5: no 1 / 0
 def exps(scores, top): return [(score - top).exp() for score in scores]  # - top: no overflow
-def shares(parts): return times(parts, sum(parts) ** -1)  # each part of the whole: they sum to 1, and - top cancels
+def shares(parts): return times(parts, sum(parts) ** -1)  # parts of a whole sum to 1; top cancels
 def softmax(scores): return shares(exps(scores, max(score.data for score in scores)))
 
 
