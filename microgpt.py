@@ -5,7 +5,7 @@
 
 A GPT predicts the next token of a text, here a character, from those before it. The example below
 is the name "ava"; [27][16] is a shape: 27 lists of 16 Values. Large models differ in more than
-size: tokens are pieces of words, they train on GPUs, then on dialogues. Likely is not yet true.
+size: tokens are pieces of words, and training goes on with dialogues. Likely text can be false.
 """
 import gc
 import math
@@ -17,23 +17,23 @@ from pathlib import Path
 # %% Hyperparameters: change one, run again, compare the loss (the error) on held-out names.
 input_file = "input.txt"  # names: short, and anyone can judge them; or your text, a document a line
 n_layer = 1           # blocks of attention and MLP (section 3), one after the other
-n_embd = 16           # numbers per token: one could only rank the letters; more take more time
+n_embd = 16           # numbers that describe a token: more can say more, and take more time
 n_head = 4            # attention heads: each works with n_embd / n_head = 4 numbers of its own
 block_size = 16       # context: the most tokens it looks back on; longer documents are cut
-std = 0.08            # spread of the random start: equal rows stay equal, large ones are biased
+std = 0.08            # spread of the random start: all equal learn alike; large ones guess wildly
 num_steps = 1000      # training steps, one document each
 learning_rate = 0.01  # about how far a step moves a parameter at first; falls evenly to 0
 beta1, beta2 = 0.85, 0.99  # Adam (section 4) averages over about 1 / (1 - beta) steps: 7 and 100
 num_held_out = 300    # at most a tenth, never learnt from: does it know names, or only these?
 temperature = 0.5     # sampling: 1 obeys the probabilities, 2 dares more, less is safer, 0 top one
 num_samples = 20      # names to make up at the end
-seed = 42             # same seed, same losses and names, to the digit
+seed = 42             # same seed: same names, and losses to four decimals, on any Python
 # %% 1. Autograd: for the loss, the error, to fall, each number must know which way to move.
 tape = []  # all Values since the last backward(), as they were made: inputs before results
 
 
 class Value:
-    """A number, and in grad its gradient: how much the loss rises, per unit, if the number does."""
+    """A number, and in grad its gradient: a tiny rise h of it raises the loss by grad * h."""
     __slots__ = "data", "grad", "inputs", "local_grads"  # no dict for each: smaller and faster
 
     def __init__(self, data, inputs=(), local_grads=()):  # local_grads: its slope for each input
@@ -78,7 +78,7 @@ def dot(xs, ys, x_data=None):
     """Return sum(x * y) as one node, faster than * and +; x_data: the floats of xs, if at hand."""
     assert len(xs) == len(ys), f"dot pairs Values up, but got {len(xs)} and {len(ys)} of them"
     x_data, y_data = x_data or [x.data for x in xs], [y.data for y in ys]
-    return Value(sum(map(mul, x_data, y_data)), [*xs, *ys], y_data + x_data)
+    return Value(sum(map(mul, x_data, y_data)), [*xs, *ys], y_data + x_data)  # slopes as in *
 
 
 # %% 2. Tokenizer: a model computes with numbers, so each character becomes one, its id.
@@ -101,12 +101,12 @@ def decode(ids, chars): return "".join(chars[i] for i in ids if i < len(chars)) 
 
 # %% 3. GPT: from a token and those before it to a score for each token that could come next.
 def matrix(n, m, rng): return [[Value(rng.gauss(0, std)) for _ in range(m)] for _ in range(n)]
-def plus(x, y): return [a + b for a, b in zip(x, y)]
+def plus(x, y): return [a + b for a, b in zip(x, y)]  # linear: for each row of w, its dot with x
 def times(x, factor): return [a * factor for a in x]  # x_data below: read once for all rows
 def linear(x, w): return [dot(x, row, x_data) for x_data in [[a.data for a in x]] for row in w]
-def rmsnorm(x): return times(x, (dot(x, x) / len(x) + 1e-5) ** -0.5)  # to size 1; 1e-5: no 1 / 0
+def rmsnorm(x): return times(x, (dot(x, x) / len(x) + 1e-5) ** -0.5)  # mean square 1; no 1 / 0
 def exps(scores, top): return [(score - top).exp() for score in scores]  # - top: no overflow
-def shares(parts): return times(parts, sum(parts) ** -1)  # parts of a whole sum to 1; top cancels
+def shares(parts): return times(parts, sum(parts) ** -1)  # sum to 1, as probabilities; top cancels
 def softmax(scores): return shares(exps(scores, max(score.data for score in scores)))
 
 
@@ -119,7 +119,7 @@ def attention(x, block, keys, values, n_head):
     for head in [slice(h * head_dim, (h + 1) * head_dim) for h in range(n_head)]:
         # Dots of n numbers grow like n ** 0.5; large scores make softmax favour one key too much.
         weights = softmax([dot(q[head], key[head]) / head_dim ** 0.5 for key in keys])
-        out += [dot(weights, column) for column in zip(*(value[head] for value in values))]
+        out += [dot(weights, column) for column in zip(*(value[head] for value in values))]  # mean
     return linear(out, block["wo"])  # mix the heads
 
 
@@ -138,28 +138,28 @@ class GPT:
 
     def __call__(self, tokens):
         """Read token after token; after each, yield the logits, the scores of the next: [27]."""
-        caches = [([], []) for _ in self.blocks]  # kept in training too, so gradients flow back
+        caches = [([], []) for _ in self.blocks]  # of tokens read; in training too, for gradients
         for token, position in zip(tokens, self.wpe):  # tokens may grow meanwhile; wpe is the limit
-            x = rmsnorm(plus(self.wte[token], position))  # add: both in 16 numbers; GPT-2: no norm
+            x = rmsnorm(plus(self.wte[token], position))  # what + where; no norm here in GPT-2
             for block, (keys, values) in zip(self.blocks, caches):
                 # Residual: a layer adds its correction to x, and + hands gradients on undiminished.
                 x = plus(x, attention(rmsnorm(x), block, keys, values, self.n_head))
-                hidden = [h.relu() for h in linear(rmsnorm(x), block["fc1"])]  # without ReLU, fc1
-                x = plus(x, linear(hidden, block["fc2"]))  # and fc2 were one matrix; 64: more bends
-            yield linear(x, self.lm_head)  # GPT-2 norms x once more
+                hidden = [h.relu() for h in linear(rmsnorm(x), block["fc1"])]  # 64 wide: more bends
+                x = plus(x, linear(hidden, block["fc2"]))  # no ReLU: fc1, fc2 were one matrix
+            yield linear(x, self.lm_head)  # GPT-2 norms x first
 
 
 # %% 4. Training: nudge all parameters, document after document, to make each document likelier.
 def document_loss(model, doc, learn=False):
-    """Return the mean of -log(p of the right next token): p's of a name multiply, so logs add."""
+    """Return the mean -log(p of the right next token), 0 if p = 1; p's multiply, so logs add."""
     tokens, losses, start = encode(doc, model.chars), [], len(tape)
     for target, logits in zip(tokens[1:], model(tokens)):  # after 26, 0, 21, 0 come 0, 21, 0, 26
         top = max(logit.data for logit in logits)
         losses.append(sum(exps(logits, top)).log() + top - logits[target])  # -log(p), no log(0)
-    loss = sum(losses) / len(losses)  # ln 27 = 3.3: guessing, as at the start; 0 is out of reach
+    loss = sum(losses) / len(losses)  # guessing: ln 27 = 3.296, about its start; letter pairs: 2.46
     if learn:  # add to the gradients
         loss.backward()
-    del tape[start:]  # where nothing was learnt, nothing stays behind
+    del tape[start:]  # if not learnt from: forget how it was computed
     return loss.data  # of one document: some are odder, so it jumps; rows show means
 
 
@@ -181,7 +181,7 @@ def train(model, docs, num_steps, learning_rate):
                       f"{generate(model, '', temperature, random.Random(seed))}", flush=True)
             rate = learning_rate * (1 - (step - 1) / num_steps)  # smaller and smaller, to settle
             fix1, fix2 = 1 - beta1 ** step, 1 - beta2 ** step    # m, v start at 0, so too small
-            for i, p in enumerate(model.params):  # by the gradient alone: too far or too little
+            for i, p in enumerate(model.params):  # grad alone: its scale differs too much
                 m[i] = beta1 * m[i] + (1 - beta1) * p.grad           # mean gradient: direction
                 v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad  # mean square: usual size
                 p.data -= rate * (m[i] / fix1) / (math.sqrt(v[i] / fix2) + 1e-8)  # downhill
@@ -199,8 +199,8 @@ def generate(model, prompt="", temperature=temperature, rng=random):
     tokens, start = encode(prompt, model.chars)[:-1], len(tape)  # no BOS at the end: it goes on
     for i, logits in enumerate(model(tokens), start=1):  # subtle: model reads tokens as they grow
         if i == len(tokens):  # the prompt is read: choose the next, and the model reads on
-            probs = [p.data for p in softmax(times(logits, 1 / max(temperature, 1e-9)))]
-            tokens += rng.choices(range(len(probs)), probs)  # print(max(probs)): how sure
+            probs = [p.data for p in softmax(times(logits, 1 / max(temperature, 1e-9)))]  # 0: top
+            tokens += rng.choices(range(len(probs)), probs)  # print(max(probs)): how sure at this T
             if tokens[-1] == model.BOS:
                 break
     del tape[start:]
