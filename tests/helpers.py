@@ -1,4 +1,4 @@
-"""What the tests share: finite differences, a tiny model, and copies with other knobs, as users make."""
+"""What the tests share: finite differences, tiny models, copies of the program with other knobs."""
 import contextlib
 import importlib.util
 import io
@@ -72,7 +72,7 @@ def folder(test):
 
 
 def edited(**knobs):
-    """Return the source with knobs edited as a user does; beta1__beta2="0.9, 0.99" is their line."""
+    """Return the source with knobs edited as a user does; beta1__beta2="0.9, 0.99" is one line."""
     text = SOURCE
     for name, value in knobs.items():
         line = rf"(?m)^{name.replace('__', ', ')} = [^#\n]*"
@@ -117,4 +117,5 @@ def quietly(function, *args):
 def rows(output):
     """Return (step, loss, bar, seconds gone, seconds left, name) of each row of a run, as text."""
     number = r"[^\d\n]*?(\d+(?:\.\d+)?)"
-    return re.findall(rf"(?m)^step +(\d+)\b(?!:){number} (#*)(?=  ){number}{number}.*?  (.*)$", output)
+    row = rf"(?m)^step +(\d+)\b(?!:){number} (#*)(?=  ){number}{number}.*?  (.*)$"
+    return re.findall(row, output)

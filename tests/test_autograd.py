@@ -132,7 +132,8 @@ class Backward(unittest.TestCase):
         (Value(2.0) * Value(3.0) - Value(1.0).exp() / 7).relu()
         place = {id(value): i for i, value in enumerate(tape)}
         for node in tape:
-            self.assertTrue(all(place.get(id(value), -1) < place[id(node)] for value in node.inputs))
+            for value in node.inputs:
+                self.assertLess(place.get(id(value), -1), place[id(node)])
 
     def test_every_value_is_on_the_tape(self):
         """A Value joins the end of the tape as it is made."""

@@ -157,7 +157,7 @@ class Attention(unittest.TestCase):
         self.assertNotEqual(self.attend(self.xs, n_head=2), self.attend(self.xs, n_head=1))
 
     def test_scores_are_divided(self):
-        """Scores are divided by the root of head_dim: 4 numbers in a head, a quarter of the odds."""
+        """Scores are divided by the root of head_dim, so that long heads are no louder."""
         for w in ("wq", "wk", "wv"):
             self.block[w] = [values(float(i == j) for j in range(4)) for i in range(4)]
         second = self.attend([[1.0, 0, 0, 0], [0, 2.0, 0, 0]], n_head=1)[1]
@@ -182,7 +182,8 @@ class Parameters(unittest.TestCase):
         """There are n_embd (2 vocab + block) + 12 n_layer n_embd^2 parameters."""
         for vocab, layers, embd, block in ((27, 1, 16, 16), (4, 2, 4, 6), (10, 3, 8, 5)):
             model = GPT(["?"] * (vocab - 1), layers, embd, 2, block, random.Random(1))
-            self.assertEqual(len(model.params), embd * (2 * vocab + block) + 12 * layers * embd ** 2)
+            count = embd * (2 * vocab + block) + 12 * layers * embd ** 2
+            self.assertEqual(len(model.params), count)
 
     def test_count_of_the_default(self):
         """The default model has 4,192 parameters."""
@@ -198,7 +199,7 @@ class Parameters(unittest.TestCase):
             self.assertEqual(floats(w), [[rng.gauss(0, 0.08) for _ in row] for row in w])
 
     def test_params_are_all(self):
-        """params holds every number of the matrices, itself and not a copy, each once."""
+        """params holds every number of the matrices, not a copy of it, each once."""
         model = tiny()
         matrices = [model.wte, model.wpe, model.lm_head]
         matrices += [w for block in model.blocks for w in block.values()]
@@ -379,7 +380,6 @@ class Loss(unittest.TestCase):
         """A step of learning gives its graph back."""
         document_loss(tiny(), "abc", learn=True)
         self.assertEqual(tape, [])
-
 
 
 if __name__ == "__main__":

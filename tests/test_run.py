@@ -1,4 +1,4 @@
-"""The program as its user sees it: run in a temporary folder, with knobs edited and files of their own."""
+"""The program as its user sees it: in a temporary folder, with knobs edited and other files."""
 import ast
 import io
 import math
@@ -8,13 +8,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import unittest
 from contextlib import redirect_stdout
 
 import microgpt
-from tests.helpers import (NAMES, ROOT, SOURCE, TINY, copy, edited, folder, program, python,
-                           quietly, rows)
+from tests.helpers import NAMES, ROOT, SOURCE, TINY, copy, folder, program, python, quietly, rows
 
 SHORT = dict(TINY, num_steps=12)
 # Every knob, values it must refuse, and values it must take, however close to the edge.
@@ -94,7 +92,7 @@ class HeldOut(unittest.TestCase):
         return module, model, out, shuffled
 
     def test_loss(self):
-        """The loss shown is the mean over the held-out documents; e^loss characters and guessing."""
+        """The loss shown is the mean over the held-out documents; beside it e^loss, guessing."""
         module, model, out, docs = self.run_of(NAMES + "hi\n" * 26)  # 50: a tenth is 5
         held_out = set(docs[-5:]) - {"hi"}  # which it learns from, too
         loss = sum(module.document_loss(model, doc) for doc in held_out) / len(held_out)
@@ -129,7 +127,7 @@ class HeldOut(unittest.TestCase):
         self.assertEqual(held_out_line(quietly(module.main)[1])[1], 5000)
 
     def test_main_returns_the_model(self):
-        """main() returns the trained model: its samples go on where the printed ones ended."""
+        """main() returns the model, so that python -i can go on with it."""
         module, model, out, docs = self.run_of()
         self.assertEqual(model.chars, list("abcdefghi"))
         self.assertEqual([len(row) for row in (model.wte[0], model.wpe)], [4, 8])
@@ -148,7 +146,7 @@ class Data(unittest.TestCase):
         self.assertIn("ava                  in input.txt", names(out))
 
     def test_bom_and_crlf(self):
-        """A file as Windows writes it is as good: the same run as without BOM, CR and blank lines."""
+        """A file as Windows writes it gives the same documents as one without BOM and CR."""
         windows = b"\xef\xbb\xbf" + NAMES.replace("\n", "\r\n\r\n").encode()
         opening = [self.run_of(docs).split("\nstep")[0] for docs in (NAMES, windows)]
         self.assertEqual(*opening)
@@ -247,7 +245,7 @@ class BadKnobs(unittest.TestCase):
 
 class BadInput(unittest.TestCase):
     def assertSentence(self, result, *words):
-        """The program ended as a user's mistake should: status 1, one line, no row, no traceback."""
+        """Fail unless the program ended with status 1 and one line, no traceback, on stderr."""
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, r"\A[^\n]+\n\Z")
         self.assertNotIn("Traceback", result.stderr)
@@ -281,7 +279,7 @@ class BadInput(unittest.TestCase):
         self.assertSentence(self.run_of("jos\u00e9\n".encode("latin-1")), "input.txt", "UTF-8")
 
     def test_diverged(self):
-        """A learning rate far too high: it stops at the step that is lost, and says what to lower."""
+        """A learning rate far too high: it stops at the step that failed and says what to lower."""
         result = self.run_of(learning_rate=1e153)
         self.assertSentence(result, "step 2", "learning_rate", "1e+153")
         self.assertNotIn("held-out", result.stdout)
@@ -300,9 +298,10 @@ class WaysToUseIt(unittest.TestCase):
         """After python -i, as the docstring says, generate(model, "em") can be asked for more."""
         docs = "emma\nemil\nremy\n"
         path = program(folder(self), docs, **SHORT)
-        result = python("-i", path, cwd=path.parent, stdin="print(generate(model, 'em', 0))\n" * 2)
+        ask = "print('it says', generate(model, 'em', 0))\n"
+        result = python("-i", path, cwd=path.parent, stdin=ask * 2)
         self.assertEqual(result.returncode, 0)
-        first, second = result.stdout.split("\n")[-3:-1]
+        first, second = re.findall(r"it says (\w+)", result.stdout)
         self.assertEqual(first, second)
         self.assertTrue(first.startswith("em"))
 
@@ -318,7 +317,7 @@ class WaysToUseIt(unittest.TestCase):
     @unittest.skipIf(os.name == "nt", "Windows has no SIGINT to send")
     def test_ctrl_c(self):
         """Ctrl-C amid the training: on to the held-out loss and the names, with status 0."""
-        path = program(folder(self), **dict(TINY, num_steps=20_000, n_layer=1, n_embd=2))
+        path = program(folder(self), **dict(TINY, num_steps=10_000, n_layer=1, n_embd=2))
         process = subprocess.Popen(
             [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             encoding="utf-8", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -343,14 +342,12 @@ class Importing(unittest.TestCase):
 
     def test_opens_no_file(self):
         """Importing opens no file."""
-        opened = []
-        space = dict(__name__="microgpt", __file__=str(ROOT / "microgpt.py"), open=opened.append)
-        watch = "import sys; sys.addaudithook(lambda e, a: e == 'open' and print(a[0])); "
-        result = python("-c", "import gc, math, random, sys, time, operator, pathlib; "
-                        "code = compile(sys.stdin.read(), '', 'exec'); " + watch +
-                        "exec(code, dict(__name__='microgpt'))", cwd=ROOT, stdin=SOURCE)
-        self.assertEqual((result.returncode, result.stdout, opened), (0, "", []))
-        exec(compile(SOURCE, "microgpt.py", "exec"), space)
+        watch = ("import gc, math, operator, pathlib, random, sys, time\n"  # these may open theirs
+                 "source = sys.stdin.read()\n"
+                 "sys.addaudithook(lambda event, args: event == 'open' and print(*args))\n"
+                 "exec(source, dict(__name__='microgpt'))")
+        result = python("-c", watch, cwd=ROOT, stdin=SOURCE)
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
 
     def test_chance_is_left_alone(self):
         """Importing does not touch the random module's state."""

@@ -138,7 +138,7 @@ class Generate(unittest.TestCase):
             generate(tiny(), "aXb")
 
     def test_one_draw_a_token(self):
-        """Chance is asked once for each new token, with a weight for every id, never in a prompt."""
+        """Chance is asked once for each new token, a weight for every id, never in a prompt."""
         rng = Recorder(0)
         generate(Fixed("abc", [LOGITS] * 5), "cb", 1, rng)
         self.assertEqual([ids for ids, _ in rng.asked], [[0, 1, 2, 3]] * 3)
@@ -152,7 +152,7 @@ class Generate(unittest.TestCase):
         self.assertEqual(names, [generate(tiny(), "", 2, rng) for _ in range(5)])
 
     def test_tape(self):
-        """Sampling leaves nothing behind on the tape, neither after BOS nor at the context's end."""
+        """Sampling leaves nothing on the tape, neither after BOS nor at the context's end."""
         kept = Value(1.0)
         before = len(tape)
         for rows in ([[9.0, 0]] * 3, [[9.0, 0], [0, 9.0]] * 2):

@@ -3,7 +3,6 @@ import gc
 import math
 import platform
 import random
-import tracemalloc
 import unittest
 from unittest import mock
 
@@ -211,10 +210,11 @@ class Steps(unittest.TestCase):
     @unittest.skipIf(platform.python_implementation() == "PyPy", "PyPy has no tracemalloc")
     def test_memory_does_not_grow(self):
         """A step's graph is given back as the step ends: the tenth peak is not above the second."""
+        import tracemalloc
         peaks, model = [], tiny()
 
         def loss(*args, **learn):
-            tracemalloc.reset_peak() if hasattr(tracemalloc, "reset_peak") else None
+            tracemalloc.reset_peak()
             result = document_loss(*args, **learn)
             peaks.append(tracemalloc.get_traced_memory()[1])
             return result
