@@ -124,7 +124,7 @@ def attention(x, block, keys, values, n_head):
 
 
 class GPT:
-    """Like GPT-2 (Radford 2019), but RMSNorm (Zhang & Sennrich 2019), ReLU for GELU, no biases."""
+    """GPT-2 (Radford 2019), but RMSNorm without gain (Zhang & Sennrich 2019), ReLU, no biases."""
     def __init__(self, chars, n_layer, n_embd, n_head, block_size, rng):
         self.chars, self.BOS, self.n_head = chars, len(chars), n_head
         self.wte = matrix(len(chars) + 1, n_embd, rng)      # [27][16], a row per token: what it is
@@ -225,8 +225,8 @@ def main():
           f"{len(model.params):,} parameters; guessing blindly: ln {len(model.wte)} = {guess:.3f}\n"
           f"untrained it invents {generate(model, '', temperature, random.Random(seed))}")
     if too_long := [doc for doc in docs if len(doc) >= block_size]:
-        print(f"{len(too_long)} are cut at {block_size} characters, such as {too_long[0][:40]!r}; "
-              f"block_size = {max(map(len, docs)) + 1} would hold them all")
+        print(f"{len(too_long)} documents are cut to block_size {block_size}; block_size = "
+              f"{max(map(len, docs)) + 1} would hold {[doc[:30] for doc in too_long[:3]]}")
     train(model, docs[:cut], num_steps, learning_rate)
     held_out = sorted(set(docs[cut:]) - set(docs[:cut]))  # a line may stand in the file twice
     loss = sum(document_loss(model, doc) for doc in held_out) / max(1, len(held_out))

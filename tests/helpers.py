@@ -98,12 +98,17 @@ def copy(path):
     return module
 
 
+def environment(encoding="utf-8"):
+    """Return the environment without what others set for Python, such as PYTHONUNBUFFERED."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return dict(env, PYTHONIOENCODING=encoding, PYTHONDONTWRITEBYTECODE="1")
+
+
 def python(*args, cwd, stdin="", encoding="utf-8"):
     """Run this Python with args in the folder cwd; return its stdout, stderr and returncode."""
-    env = dict(os.environ, PYTHONIOENCODING=encoding, PYTHONDONTWRITEBYTECODE="1")
-    return subprocess.run([sys.executable, *map(str, args)], cwd=str(cwd), input=stdin, env=env,
+    return subprocess.run([sys.executable, *map(str, args)], cwd=str(cwd), input=stdin,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
-                          encoding=encoding)
+                          encoding=encoding, env=environment(encoding))
 
 
 def quietly(function, *args):

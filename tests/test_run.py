@@ -12,7 +12,8 @@ import unittest
 from contextlib import redirect_stdout
 
 import microgpt
-from tests.helpers import NAMES, ROOT, SOURCE, TINY, copy, folder, program, python, quietly, rows
+from tests.helpers import (NAMES, ROOT, SOURCE, TINY, copy, environment, folder, program, python,
+                           quietly, rows)
 
 SHORT = dict(TINY, num_steps=12)
 # Every knob, values it must refuse, and values it must take, however close to the edge.
@@ -103,8 +104,9 @@ class HeldOut(unittest.TestCase):
 
     def test_at_most_a_tenth(self):
         """No more than num_held_out and no more than a tenth of the documents are held out."""
-        for knob, count in ((300, 2), (2, 2), (1, 1)):
-            self.assertEqual(held_out_line(self.run_of(num_held_out=knob)[2])[0], count)
+        for total, knob, count in ((29, 300, 2), (30, 300, 3), (30, 3, 3), (30, 2, 2)):
+            docs = "\n".join("abcdefghijklmnopqrstuvwxyz1234"[:total])
+            self.assertEqual(held_out_line(self.run_of(docs, num_held_out=knob)[2])[0], count)
 
     def test_far_end(self):
         """Held out are the last documents of the shuffled list."""
@@ -162,11 +164,19 @@ class Data(unittest.TestCase):
         self.assertIn("\\xe9\\u4e2d", names(out)[0])
 
     def test_too_long(self):
-        """Documents that do not fit are counted, one is named, and the size that holds all said."""
+        """Documents that do not fit are counted, named, and the size that would hold all is said."""
         out = self.run_of("abcdefgh\nabcdefg\n" + "x" * 50 + "\n")  # 8, 7 and 50; context 8
         line, = [line for line in out.split("\n") if "block_size" in line]
         self.assertEqual([int(n) for n in re.findall(r"\d+", line)], [2, 8, 51])
-        self.assertTrue("'abcdefgh'" in line or "'" + "x" * 40 + "'" in line)
+        self.assertIn("'abcdefgh'", line)
+        self.assertNotIn("'abcdefg'", line)
+
+    def test_too_long_to_show(self):
+        """Of those that do not fit three are named, and 30 characters of each shown."""
+        out = self.run_of("\n".join(c * 50 for c in "abcd"), num_steps=0)
+        line, = [line for line in out.split("\n") if "block_size" in line]
+        shown = re.findall(r"'(\w+)'", line)
+        self.assertEqual([len(text) for text in shown], [30, 30, 30])
 
     def test_all_fit(self):
         """Nothing is said of cutting where the longest document fits: BOS and 7 in 8."""
@@ -320,11 +330,13 @@ class WaysToUseIt(unittest.TestCase):
         path = program(folder(self), **dict(TINY, num_steps=10_000, n_layer=1, n_embd=2))
         process = subprocess.Popen(
             [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            encoding="utf-8", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+            encoding="utf-8", env=environment(), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         self.addCleanup(process.kill)
         out = ""
-        while not rows(out):  # each row is printed at once, also into a pipe
-            out += process.stdout.readline()
+        for line in iter(process.stdout.readline, ""):
+            out += line
+            if rows(out):  # each row is printed at once, also into a pipe
+                break
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=60)
         self.assertEqual((process.returncode, errors), (0, ""))
