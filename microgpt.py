@@ -81,7 +81,7 @@ def dot(xs, ys, x_data=None):
     return Value(sum(map(mul, x_data, y_data)), [*xs, *ys], y_data + x_data)  # slopes as in *
 
 
-# %% 2. Tokenizer: a model computes with numbers, so each character becomes one, its id.
+# %% 2. Tokenizer: a model computes with numbers, so a character becomes an id, a row to look up.
 def load(name):
     """Return the documents, one a line, of a UTF-8 file beside this one or where you are."""
     path = Path(globals().get("__file__", "")).parent / name  # in a notebook: no __file__
@@ -93,8 +93,7 @@ def load(name):
     return docs or sys.exit(f"{name} holds no document: write one on each line")
 
 
-# ava -> 26 0 21 0 26: an id only says which row to look up; ASCII would leave 97 rows unused.
-# 26, the 27th, is BOS (begin of sequence): before a document to start from, after it to end it.
+# ava -> 26 0 21 0 26; ASCII would leave gaps. 26, the 27th: BOS (begin of sequence), also the end.
 def encode(text, chars): return [len(chars)] + [chars.index(c) for c in text] + [len(chars)]
 def decode(ids, chars): return "".join(chars[i] for i in ids if i < len(chars))  # without BOS
 
@@ -141,12 +140,14 @@ class GPT:
         caches = [([], []) for _ in self.blocks]  # of tokens read; in training too, for gradients
         for token, position in zip(tokens, self.wpe):  # tokens may grow meanwhile; wpe is the limit
             x = rmsnorm(plus(self.wte[token], position))  # what + where; no norm here in GPT-2
-            for block, (keys, values) in zip(self.blocks, caches):
-                # Residual: a layer adds its correction to x, and + hands gradients on undiminished.
+            for block, (keys, values) in zip(self.blocks, caches):  # x + correction, so slope 1
                 x = plus(x, attention(rmsnorm(x), block, keys, values, self.n_head))
                 hidden = [h.relu() for h in linear(rmsnorm(x), block["fc1"])]  # 64 wide: more bends
                 x = plus(x, linear(hidden, block["fc2"]))  # no ReLU: fc1, fc2 were one matrix
-            yield linear(x, self.lm_head)  # GPT-2 norms x first
+            logits = linear(x, self.lm_head)  # GPT-2 norms x first
+            if not math.isfinite(sum(logit.data for logit in logits)):
+                raise FloatingPointError("the loss is no longer finite")
+            yield logits
 
 
 # %% 4. Training: nudge all parameters, document after document, to make each document likelier.
@@ -157,8 +158,7 @@ def document_loss(model, doc, learn=False):
         top = max(logit.data for logit in logits)
         losses.append(sum(exps(logits, top)).log() + top - logits[target])  # -log(p), no log(0)
     loss = sum(losses) / len(losses)  # guessing: ln 27 = 3.296, about its start; letter pairs: 2.46
-    if learn:  # add to the gradients
-        loss.backward()
+    learn and loss.backward()  # adds to the gradients
     del tape[start:]  # if not learnt from: forget how it was computed
     return loss.data  # of one document: some are odder, so it jumps; rows show means
 
@@ -172,21 +172,21 @@ def train(model, docs, num_steps, learning_rate):
             for p in model.params:
                 p.grad = 0.0  # forget the last document, for backward() only adds
             losses.append(document_loss(model, docs[(step - 1) % len(docs)], learn=True))
-            if not math.isfinite(losses[-1]):
-                sys.exit(f"step {step}: loss {losses[-1]}; lower learning_rate {learning_rate}")
-            if step * 10 % num_steps < 10:  # ten rows, or num_steps if fewer; the last at the end
-                mean, losses, gone = sum(losses) / len(losses), [], time.time() - start
-                print(f"step {step:6}  loss {mean:.4f} {'#' * min(40, round(9 * mean)):40}"
-                      f"{gone:6.1f} s gone {gone / step * (num_steps - step):6.1f} s left  "
-                      f"{generate(model, '', temperature, random.Random(seed))}", flush=True)
             rate = learning_rate * (1 - (step - 1) / num_steps)  # smaller and smaller, to settle
             fix1, fix2 = 1 - beta1 ** step, 1 - beta2 ** step    # m, v start at 0, so too small
             for i, p in enumerate(model.params):  # grad alone: its scale differs too much
                 m[i] = beta1 * m[i] + (1 - beta1) * p.grad           # mean gradient: direction
                 v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad  # mean square: usual size
                 p.data -= rate * (m[i] / fix1) / (math.sqrt(v[i] / fix2) + 1e-8)  # downhill
+            if step * 10 % num_steps < 10:  # ten rows, or num_steps if fewer; the last at the end
+                mean, losses, gone = sum(losses) / len(losses), [], time.time() - start
+                print(f"step {step:6}  loss {mean:.4f} {'#' * min(40, round(9 * mean)):40}"
+                      f"{gone:6.1f} s gone {gone / step * (num_steps - step):6.1f} s left  "
+                      f"{generate(model, '', temperature, random.Random(seed))}", flush=True)
     except KeyboardInterrupt:
         print(f"Ctrl-C in step {step} of {num_steps}: on with what it has learnt by now")
+    except FloatingPointError as error:
+        sys.exit(f"step {step}: {error}; lower learning_rate {learning_rate}")
 
 
 # %% 5. Sampling: the model chooses token after token, until it chooses BOS or the context is full.

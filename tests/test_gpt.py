@@ -311,6 +311,16 @@ class Model(unittest.TestCase):
 
 
 class Loss(unittest.TestCase):
+    def test_not_finite(self):
+        """A logit that is no longer finite raises FloatingPointError: no loss, no name from it."""
+        for wrong in (math.nan, math.inf, -math.inf):
+            model = tiny()
+            model.lm_head[1][0].data = wrong
+            with self.assertRaises(FloatingPointError):
+                document_loss(model, "ab")
+            with self.assertRaises(FloatingPointError):
+                microgpt.generate(model)
+
     def test_untrained(self):
         """Before training the loss is near ln(vocab_size): nothing is known, all is guessed."""
         for vocab in (27, 5):
