@@ -25,7 +25,7 @@ num_steps = 1000      # training steps, one document each
 learning_rate = 0.01  # about how far a step moves a parameter at first; falls evenly to 0
 beta1, beta2 = 0.85, 0.99  # Adam (section 4) averages over about 1 / (1 - beta) steps: 7 and 100
 num_held_out = 300    # at most a tenth, never learnt from: does it know names, or only these?
-temperature = 0.5     # sampling: 1 obeys the probabilities, 2 dares more, less is safer, 0 top one
+temperature = 0.5     # sampling: 1 obeys the probabilities, above 1 dares more, 0 takes the top one
 num_samples = 20      # names to make up at the end
 seed = 42             # same seed: same names, and losses to four decimals, on any Python
 # %% 1. Autograd: for the loss, the error, to fall, each number must know which way to move.
@@ -93,15 +93,15 @@ def load(name):
     return docs or sys.exit(f"{name} holds no document: write one on each line")
 
 
-# ava -> 26 0 21 0 26; ASCII would leave gaps. 26, the 27th: BOS (begin of sequence), also the end.
+# ava -> 26 0 21 0 26: raw ASCII would leave gaps. 26, the 27th id, is BOS (begin), also the end.
 def encode(text, chars): return [len(chars)] + [chars.index(c) for c in text] + [len(chars)]
 def decode(ids, chars): return "".join(chars[i] for i in ids if i < len(chars))  # without BOS
 
 
 # %% 3. GPT: from a token and those before it to a score for each token that could come next.
 def matrix(n, m, rng): return [[Value(rng.gauss(0, std)) for _ in range(m)] for _ in range(n)]
-def plus(x, y): return [a + b for a, b in zip(x, y)]  # linear: for each row of w, its dot with x
-def times(x, factor): return [a * factor for a in x]  # x_data below: read once for all rows
+def plus(x, y): return [a + b for a, b in zip(x, y)]  # linear, below: each row of w dotted with x
+def times(x, factor): return [a * factor for a in x]  # in linear, x_data is read once for all rows
 def linear(x, w): return [dot(x, row, x_data) for x_data in [[a.data for a in x]] for row in w]
 def rmsnorm(x): return times(x, (dot(x, x) / len(x) + 1e-5) ** -0.5)  # mean square 1; no 1 / 0
 def exps(scores, top): return [(score - top).exp() for score in scores]  # - top: no overflow
@@ -137,13 +137,13 @@ class GPT:
 
     def __call__(self, tokens):
         """Read token after token; after each, yield the logits, the scores of the next: [27]."""
-        caches = [([], []) for _ in self.blocks]  # of tokens read; in training too, for gradients
+        caches = [([], []) for _ in self.blocks]  # keys, values so far: in training, too
         for token, position in zip(tokens, self.wpe):  # tokens may grow meanwhile; wpe is the limit
             x = rmsnorm(plus(self.wte[token], position))  # what + where; no norm here in GPT-2
-            for block, (keys, values) in zip(self.blocks, caches):  # x + correction, so slope 1
+            for block, (keys, values) in zip(self.blocks, caches):  # x + ...: gradients pass intact
                 x = plus(x, attention(rmsnorm(x), block, keys, values, self.n_head))
                 hidden = [h.relu() for h in linear(rmsnorm(x), block["fc1"])]  # 64 wide: more bends
-                x = plus(x, linear(hidden, block["fc2"]))  # no ReLU: fc1, fc2 were one matrix
+                x = plus(x, linear(hidden, block["fc2"]))  # without ReLU, fc1 and fc2 were as one
             logits = linear(x, self.lm_head)  # GPT-2 norms x first
             if not math.isfinite(sum(logit.data for logit in logits)):
                 raise FloatingPointError("the loss is no longer finite")
@@ -166,7 +166,7 @@ def document_loss(model, doc, learn=False):
 def train(model, docs, num_steps, learning_rate):
     """Move the parameters by Adam (Kingma & Ba 2015), a document a step; Ctrl-C ends it early."""
     m, v, losses, start = [0.0] * len(model.params), [0.0] * len(model.params), [], time.time()
-    getattr(gc, "set_threshold", int)(100_000)  # run gc rarely: no cycles here (int: not in PyPy)
+    getattr(gc, "set_threshold", int)(100_000)  # gc: seldom, as no cycles form; int: PyPy lacks it
     try:
         for step in range(1, num_steps + 1):
             for p in model.params:
@@ -174,7 +174,7 @@ def train(model, docs, num_steps, learning_rate):
             losses.append(document_loss(model, docs[(step - 1) % len(docs)], learn=True))
             rate = learning_rate * (1 - (step - 1) / num_steps)  # smaller and smaller, to settle
             fix1, fix2 = 1 - beta1 ** step, 1 - beta2 ** step    # m, v start at 0, so too small
-            for i, p in enumerate(model.params):  # grad alone: its scale differs too much
+            for i, p in enumerate(model.params):  # not grad alone: its size differs from p to p
                 m[i] = beta1 * m[i] + (1 - beta1) * p.grad           # mean gradient: direction
                 v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad  # mean square: usual size
                 p.data -= rate * (m[i] / fix1) / (math.sqrt(v[i] / fix2) + 1e-8)  # downhill
@@ -200,7 +200,7 @@ def generate(model, prompt="", temperature=temperature, rng=random):
     for i, logits in enumerate(model(tokens), start=1):  # subtle: model reads tokens as they grow
         if i == len(tokens):  # the prompt is read: choose the next, and the model reads on
             probs = [p.data for p in softmax(times(logits, 1 / max(temperature, 1e-9)))]  # 0: top
-            tokens += rng.choices(range(len(probs)), probs)  # print(max(probs)): how sure at this T
+            tokens += rng.choices(range(len(probs)), probs)  # how sure? print(max(probs))
             if tokens[-1] == model.BOS:
                 break
     del tape[start:]

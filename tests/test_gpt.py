@@ -5,6 +5,7 @@ import unittest
 
 import microgpt
 from microgpt import GPT, Value, attention, document_loss, linear, rmsnorm, softmax, tape
+from tests.by_hand import loss_and_grads
 from tests.helpers import Fixed, check_gradients, tiny
 
 
@@ -311,6 +312,19 @@ class Model(unittest.TestCase):
 
 
 class Loss(unittest.TestCase):
+    def test_by_hand(self):
+        """Gradients derived by hand, without autograd, are those of backward(), all of them."""
+        model = tiny()
+        loss = document_loss(model, "abcab", learn=True)
+        weights = [model.wte, model.wpe, model.lm_head]
+        weights += [block[w] for block in model.blocks for w in block]
+        own, grads = loss_and_grads(list(map(floats, weights)), [3, 0, 1, 2, 0, 1, 3], 2)
+        self.assertAlmostEqual(own, loss, places=12)
+        flat = [g for matrix in grads for row in matrix for g in row]
+        for p, grad in zip(model.params, flat):
+            self.assertAlmostEqual(p.grad, grad, delta=1e-10 * max(1, abs(grad)))
+        self.assertEqual(len(flat), len(model.params))
+
     def test_not_finite(self):
         """A logit that is no longer finite raises FloatingPointError: no loss, no name from it."""
         for wrong in (math.nan, math.inf, -math.inf):
