@@ -195,7 +195,7 @@ def generate(model, prompt="", temperature=temperature, rng=random):
     if unknown := sorted(set(prompt) - set(model.chars)):
         raise ValueError(f"{unknown[0]!r} in the prompt is not among the characters it learnt from")
     if len(prompt) >= len(model.wpe) or not temperature >= 0:
-        raise ValueError(f"prompt of {len(prompt)} >= {len(model.wpe)}, or {temperature=} below 0")
+        raise ValueError(f"it needs {len(prompt)=} < {len(model.wpe)} and {temperature=} >= 0")
     tokens, start = encode(prompt, model.chars)[:-1], len(tape)  # no BOS at the end: it goes on
     for i, logits in enumerate(model(tokens), start=1):  # subtle: model reads tokens as they grow
         if i == len(tokens):  # the prompt is read: choose the next, and the model reads on

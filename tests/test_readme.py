@@ -99,15 +99,15 @@ class Examples(unittest.TestCase):
 
 class Numbers(unittest.TestCase):
     def test_output(self):
-        """The run shown at the top is the true output, up to the first row of the training."""
+        """The run shown at the top is the true output, up to the second row of the training."""
         shown = block("29,693").splitlines()
         with subprocess.Popen([sys.executable, str(ROOT / "microgpt.py")], stdout=subprocess.PIPE,
                               text=True) as run:
-            lines = [run.stdout.readline().rstrip("\n") for _ in range(5)]
+            lines = [run.stdout.readline().rstrip("\n") for _ in range(6)]
             run.kill()
         self.assertEqual(lines[:4], shown[:4])
-        rows = [re.sub(r" *[\d.]+ s (gone|left)", "", line) for line in (lines[4], shown[4])]
-        self.assertEqual(*rows)  # but for the times
+        for pair in zip(lines[4:], shown[4:6]):  # the rows, but for their times
+            self.assertEqual(*(re.sub(r" *[\d.]+ s (gone|left)", "", row) for row in pair))
 
     def test_levels(self):
         """The levels beside the loss curve are those of counted letters, pairs and triples."""
@@ -119,6 +119,9 @@ class Numbers(unittest.TestCase):
         few = [f"{counted_loss(train[:1000], held_out, before):.2f}" for before in (1, 2)]
         self.assertIn("give {} and {}".format(*few), README)
         self.assertEqual(len(train), 29393)
+        source = (ROOT / "microgpt.py").read_text(encoding="utf-8")
+        self.assertIn(f"ln 27 = {levels[0]:.3f}", source)  # and so do the numbers of the comment
+        self.assertIn(f"letter pairs: {levels[2]:.2f}", source)
 
     def test_hesitation(self):
         """e^loss turns the three levels of the text into 27, 11.7 and 10.5 characters."""
