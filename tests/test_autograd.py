@@ -27,8 +27,6 @@ OPERATIONS = [
     ("a ** 3", lambda a: a ** 3, None, ANY),
     ("a ** -1", lambda a: a ** -1, None, ANY),
     ("a ** 0.5", lambda a: a ** 0.5, None, POSITIVE),
-    ("3 ** a", lambda a: 3 ** a, None, ANY),
-    ("0.5 ** a", lambda a: 0.5 ** a, None, ANY),
     ("exp", lambda a: a.exp(), math.exp, ANY),
     ("log", lambda a: a.log(), math.log, POSITIVE),
     ("relu", lambda a: a.relu(), lambda a: max(a, 0.0), ANY),
@@ -71,21 +69,15 @@ class Operations(unittest.TestCase):
         slopes = [gradients(Value.relu, [x])[0] for x in (-2.0, 0.0, 1e-9, 2.0)]
         self.assertEqual(slopes, [0, 0, 1, 1])
 
-    def test_root_of_negative(self):
-        """A root of a negative number is an error, not a complex number that travels on."""
-        with self.assertRaises(TypeError):
-            Value(-2.0) ** 0.5
-
-    def test_floats_of_ints(self):
-        """A power and a ReLU of ints are floats, as those of a trained model are."""
-        results = [Value(2) ** 2, Value(-2).relu()]
-        self.assertEqual({type(result.data) for result in results}, {float})
+    def test_relu_hides_no_nan(self):
+        """ReLU hands a nan on: a training that broke down is noticed."""
+        self.assertTrue(math.isnan(Value(math.nan).relu().data))
 
     def test_repr(self):
-        """A Value shows its number and its gradient to six digits."""
-        value = Value(1 / 3)
-        value.grad = 200 / 3
-        self.assertEqual(repr(value), "Value(data=0.333333, grad=66.6667)")
+        """A Value shows its number and its gradient."""
+        value = Value(0.5)
+        value.grad = -3.0
+        self.assertEqual(repr(value), "Value(data=0.5, grad=-3.0)")
 
     def test_no_dict(self):
         """A Value carries no dict, only its four slots: smaller and faster."""
@@ -135,10 +127,13 @@ class Backward(unittest.TestCase):
             for value in node.inputs:
                 self.assertLess(place.get(id(value), -1), place[id(node)])
 
-    def test_every_value_is_on_the_tape(self):
-        """A Value joins the end of the tape as it is made."""
-        value = Value(2.0)
-        self.assertIs(tape[-1], value)
+    def test_what_is_on_the_tape(self):
+        """Computed Values join the end of the tape as they are made; parameters never do."""
+        tape.clear()
+        parameter = Value(2.0)
+        first = parameter * 3
+        second = first.exp()
+        self.assertEqual(tape, [first, second])
 
     def test_tape_is_empty_afterwards(self):
         """backward() leaves the tape empty, so that the graph's memory is given back."""
@@ -146,22 +141,46 @@ class Backward(unittest.TestCase):
         self.assertEqual(tape, [])
 
     def test_second_backward(self):
-        """A second backward() raises rather than adding the gradients a second time, or none."""
+        """A second backward() raises, says why, and changes no gradient."""
         a = Value(2.0)
         result = a * 3
         result.backward()
-        self.assertRaises(RuntimeError, result.backward)
+        with self.assertRaisesRegex(RuntimeError, "not on the tape.*compute it again"):
+            result.backward()
         self.assertEqual(a.grad, 3)
+
+    def test_cleared_tape(self):
+        """After tape.clear() a result cannot be walked back from; the parameters live on."""
+        a = Value(2.0)
+        result = a * 3
+        tape.clear()
+        self.assertRaises(RuntimeError, result.backward)
+        (a * 4).backward()
+        self.assertEqual(a.grad, 4)
+
+    def test_not_computed(self):
+        """A Value that was not computed has nothing to walk back to, and says so."""
+        self.assertRaises(RuntimeError, Value(1.0).backward)
 
     def test_refused_backward_keeps_the_tape(self):
         """A refused backward() leaves the graph alone that is now on the tape."""
         gone = Value(1.0)
-        gone.backward()
         a = Value(2.0)
         result = a * 3
         self.assertRaises(RuntimeError, gone.backward)
         result.backward()
         self.assertEqual(a.grad, 3)
+
+    def test_a_float_has_forgotten(self):
+        """A Value keeps the Values it was made from; its slopes are those of the operation."""
+        a, b = Value(2.0), Value(5.0)
+        product = a * b
+        self.assertEqual((product.inputs, product.local_grads), ((a, b), (5.0, 2.0)))
+
+    def test_constants_are_inputs(self):
+        """A plain number in a formula becomes a Value that was not computed."""
+        constant = (Value(2.0) + 7).inputs[1]
+        self.assertEqual((constant.data, constant.inputs), (7, ()))
 
     def test_later_values(self):
         """What was computed from the result afterwards gets no gradient."""
@@ -189,16 +208,6 @@ class Backward(unittest.TestCase):
         (a * 5).backward()
         self.assertEqual(a.grad, 5)
 
-    def test_interrupted_walk(self):
-        """A walk that Ctrl-C cuts short leaves nothing behind on the tape."""
-        class Trap(tuple):
-            def __iter__(self):
-                raise KeyboardInterrupt
-        a = Value(2.0)
-        result = Value(0.0, Trap([a]), (1.0,)) * 3
-        self.assertRaises(KeyboardInterrupt, result.backward)
-        self.assertEqual(tape, [])
-
     def test_nothing_to_pass_on(self):
         """A node the result does not use passes nothing on, even where its slope is infinite."""
         a = Value(2.0)
@@ -217,12 +226,12 @@ class Dot(unittest.TestCase):
     def test_gradients(self):
         """dot gives every gradient of the long way."""
         point = [2.0, -1.0, 0.5, 3.0, 4.0, -6.0]
-        self.assertEqual(gradients(lambda *v: dot(v[:3], v[3:]) ** 2, point),
+        self.assertEqual(gradients(lambda *v: dot(list(v[:3]), list(v[3:])) ** 2, point),
                          gradients(lambda *v: long_way(v[:3], v[3:]) ** 2, point))
 
     def test_with_itself(self):
         """dot(x, x), as in rmsnorm, has the slope 2x: both sides count."""
-        self.assertEqual(gradients(lambda *x: dot(x, x), [3.0, -5.0]), [6, -10])
+        self.assertEqual(gradients(lambda *x: dot(list(x), list(x)), [3.0, -5.0]), [6, -10])
 
     def test_one_node(self):
         """dot costs one node, whatever the length; the long way two per term: why it is fast."""
@@ -231,17 +240,10 @@ class Dot(unittest.TestCase):
         dot(xs, xs)
         self.assertEqual(len(tape) - before, 1)
 
-    def test_given_data(self):
-        """x_data saves reading the numbers of xs again: they could be any, as the 0s here."""
-        def given(*v):
-            return dot(v[:2], v[2:], x_data=[2.0, 5.0])
-        self.assertEqual(given(*map(Value, (0.0, 0.0, 3.0, 4.0))).data, 26)
-        self.assertEqual(gradients(given, [0.0, 0.0, 3.0, 4.0]), [3, 4, 2, 5])
-
     def test_lengths(self):
         """dot refuses vectors of different lengths, where zip would drop the rest in silence."""
         for n, m in ((2, 3), (3, 2)):
-            with self.assertRaisesRegex(AssertionError, rf"\b{n}\b.*\b{m}\b"):
+            with self.assertRaisesRegex(ValueError, rf"\b{n}\b.*\b{m}\b"):
                 dot([Value(1.0)] * n, [Value(1.0)] * m)
 
 
