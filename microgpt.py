@@ -6,11 +6,9 @@
         generate(model, tokenizer, "em", 0.5)    a new try with every call
         generate(model, tokenizer, "em", 0)      always the likeliest next letter
 
-GPT stands for generative pre-trained transformer: a transformer (section 3) that is
-trained on text before it is used, and that generates text. It reads the beginning of
-a text and guesses what comes next. This one reads names. Each letter is a token, and
-so is BOS, "beginning of sequence", which also marks the end of a name. The name "ava"
-gives the model four exercises:
+A GPT reads the beginning of a text and guesses what comes next. This one reads names.
+Each letter is a token, and so is BOS, "beginning of sequence", which also marks the end
+of a name. The name "ava" gives the model four exercises:
 
     it reads         it should guess
     BOS              a
@@ -25,7 +23,8 @@ direction that makes the right answers likelier. To invent a name, the model dra
 token by its probabilities, reads it, and goes on until it draws BOS.
 
 input.txt holds 29,693 names given in the United States in 2018, one per line. Names are
-short, so training takes seconds, and anybody can judge the new ones.
+short, so training takes seconds, and anybody can judge the new ones. GPT stands for
+generative pre-trained transformer, a kind of model that section 3 builds.
 """
 import gc
 import math
@@ -36,7 +35,7 @@ from operator import mul
 
 # Settings, also called hyperparameters, are chosen by us. Parameters are found by
 # training. Change a setting, run again, and compare the loss, which measures how wrong
-# the guesses are, on the held-out names, which are kept out of the training.
+# the guesses are. What counts is the loss on held-out names: those not trained on.
 
 # The text: any file in the current folder, with one document, such as a name, per line.
 input_file = "input.txt"
@@ -50,35 +49,36 @@ block_size = 16  # the most tokens it reads; longer documents are cut
 
 # The training, explained in section 4.
 num_steps = 1000  # one document per step
-learning_rate = 0.01  # about the largest change of a parameter in one step
-beta1 = 0.85  # Adam averages about the last 7 gradients
-beta2 = 0.99  # and about the last 100 squares of gradients
+learning_rate = 0.01  # a step seldom moves a parameter further than this
+beta1 = 0.85  # how much of its average gradient Adam keeps in each step
+beta2 = 0.99  # how much of its average squared gradient it keeps
 
 # The sampling, explained in section 5.
 temperature = 0.5  # low is careful, high is daring
 num_samples = 20  # how many names to invent at the end
-seed = 42  # the same seed gives the same names again
+seed = 42  # the same seed gives the same run again
 
 
 # ------------------------------------------------------------------------------------
-# 1. Autograd: find out which way each number should move
+# 1. Autograd, or automatic gradients: find out which way each number should move
 #
 # The model is one long formula. Parameters and tokens go in, and the loss comes out.
-# To make it smaller, we need the gradient of each parameter. A gradient of 3 means:
-# raise this parameter by a tiny h, and the loss rises by 3 * h. In school this is the
-# slope, or derivative. Where it is positive, the parameter should go down.
+# To make the loss smaller, we need the gradient of each parameter. A gradient of 3
+# means: raise this parameter by a tiny h, and the loss rises by about 3 * h. In school
+# this is the slope, or derivative. Where it is positive, the parameter should go down.
 #
-# The chain rule gets it from simple operations. If x moves y with slope 3, and y moves
-# the loss with slope 2, then x moves the loss with slope 3 * 2 = 6. So we need to know
-# which operations led to the loss. A float has forgotten how it was made. A Value
-# remembers: it keeps the Values it was computed from, and its slope for each of them.
+# The chain rule builds gradients from the slopes of single operations. If x moves y
+# with slope 3, and y moves the loss with slope 2, then x moves the loss with slope
+# 3 * 2 = 6. So we must know which operations led to the loss. A float has forgotten how
+# it was made. A Value remembers the Values it was computed from, its inputs, and its
+# slope for each of them.
 
 # Every computed Value is put at the end of the tape, so it comes after its inputs.
 tape = []
 
 
 class Value:
-    """A number that remembers how it was computed, here with a loss of a * a.
+    """A number that remembers how it was computed.
 
     >>> a = Value(3.0)
     >>> loss = a * a
@@ -93,11 +93,11 @@ class Value:
     5.76
     """
 
-    # A fixed list of fields saves memory and time; a step makes thousands of Values.
+    # A fixed list of fields saves time, as training makes millions of Values.
     __slots__ = ("data", "grad", "inputs", "local_grads")
 
     def __init__(self, data, inputs=(), local_grads=()):
-        self.data = data  # the number
+        self.data = data  # the number itself
         self.grad = 0.0  # its gradient, once backward() has found it
         self.inputs = inputs  # the Values it was computed from
         self.local_grads = local_grads  # its slope for each input
@@ -137,7 +137,7 @@ class Value:
         return Value(self.data, (self,), (1.0,))
 
     # The other operators are made of those above. The names with r are for a plain
-    # number on the left: Python turns 1 / a into a.__rtruediv__(1).
+    # number on the left: 1 / a calls a.__rtruediv__(1), and sum() begins with 0 + a.
     def __neg__(self): return self * -1
     def __sub__(self, other): return self + -other
     def __truediv__(self, other): return self * other ** -1
@@ -150,26 +150,26 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def backward(self):
-        """Find the gradients of all that this Value, the loss, was computed from.
+        """Add to grad, for all that this Value was computed from, its gradient.
 
-        They are added to what grad holds. Empties the tape, so it works only once.
+        Empties the tape: what was computed before has to be computed again.
         """
         if self not in tape:
-            raise RuntimeError("not on the tape, or no longer: compute the Value again")
+            raise RuntimeError("not computed since the tape was emptied: do it again")
 
-        # The loss rises exactly as fast as itself.
+        # This Value is the loss, and the loss rises exactly as fast as itself.
         self.grad = 1.0
 
         # From the newest Value to the oldest: when a result has its turn, all that was
-        # computed from it has had its turn. So its gradient is complete, as it must be
-        # to be passed on to its inputs.
+        # computed from it has had its turn, so its gradient is complete. It must be: it
+        # is passed on to the inputs now, and what came later would never reach them.
         while tape:
             result = tape.pop()
             grad = result.grad
-            if grad != 0:
+            if grad != 0:  # 0 has no effect on the inputs
                 for value, local_grad in zip(result.inputs, result.local_grads):
                     # Slopes on the way to the loss multiply: the chain rule. Several
-                    # ways add up: in a * a both uses of a give 3, together 6.
+                    # ways add up: in a * a, both uses of a give 3, together 6.
                     value.grad += local_grad * grad
 
 
@@ -184,9 +184,9 @@ def dot(xs, ys):
     x_data = [x.data for x in xs]
     y_data = [y.data for y in ys]
 
-    # sum(x * y for x, y in zip(xs, ys)) would do, but make two Values per pair. With a
-    # single Value, training is five times as fast. xs + ys joins the two lists. As in
-    # x * y, the slope for each x is its y, and the slope for each y is its x.
+    # sum(x * y for x, y in zip(xs, ys)) is the same, but makes two Values per pair.
+    # With one Value for all, training is five times as fast. The slope for each x is
+    # its y, and the slope for each y is its x. xs + ys joins the lists.
     return Value(sum(map(mul, x_data, y_data)), xs + ys, y_data + x_data)
 
 
@@ -230,16 +230,20 @@ class Tokenizer:
 # ------------------------------------------------------------------------------------
 # 3. GPT: from the tokens so far to a score for each possible next token
 #
-# A vector is a list of Values, and a matrix is a list of rows, which are vectors. The
-# shape [16] means a vector of 16 Values, [27][16] a matrix of 27 rows of 16. Comments
-# give the shapes for the settings above and 27 tokens.
+# A token becomes a vector x, made of what it is and where it stands. Blocks add to it:
+# in each, attention brings in what earlier tokens have to offer, and an MLP works on
+# the result. Then a matrix turns x into scores. Such a model is called a transformer.
+#
+# A vector is a list of Values, a matrix a list of rows, which are vectors. The shape
+# [16] means a vector of 16 Values, [27][16] a matrix of 27 rows of 16. Comments give
+# the shapes for the settings above and 27 tokens.
 
 
 def random_matrix(rows, columns, rng):
-    """Return a matrix of random parameters, most of them between -0.2 and 0.2."""
+    """Return a matrix of random parameters; rng is a random number generator."""
     # Random, because equal parameters that are used alike get equal gradients and stay
-    # equal: all rows of the matrix "fc1" below, say, would learn the same. Small, so
-    # that at first all scores are near 0, and no guess is preferred.
+    # equal: the rows of a matrix might all learn the same. Small, two thirds of them
+    # within 0.08 of 0, so that all scores start near 0 and no token is preferred.
     return [[Value(rng.gauss(0, 0.08)) for _ in range(columns)] for _ in range(rows)]
 
 
@@ -262,8 +266,9 @@ def rmsnorm(x):
     >>> [round(number.data, 2) for number in rmsnorm([Value(30.0), Value(40.0)])]
     [0.85, 1.13]
     """
-    # Whatever size x has come to have, the next step gets numbers of the same size.
-    # The 1e-5 prevents a division by 0.
+    # If x grew, all that is computed from it would grow, and what the next matrix has
+    # learnt would no longer fit. So the matrix gets a copy of x of a fixed size. The
+    # 1e-5 prevents a division by 0.
     mean_square = dot(x, x) / len(x)
     scale = (mean_square + 1e-5) ** -0.5
     return [number * scale for number in x]
@@ -278,7 +283,7 @@ def softmax(scores):
     # exp makes every score positive, and one point more makes it e = 2.72 times as
     # large. Dividing by the sum makes the new sum 1. As exp(1000) is too large for a
     # float, the largest score is first subtracted from all. This divides every exp by
-    # the same number, so the probabilities stay as they are.
+    # the same number, so the probabilities, and their slopes, stay as they are.
     largest = max(score.data for score in scores)
     exps = [(score - largest).exp() for score in scores]
     scale = 1 / sum(exps)
@@ -286,42 +291,44 @@ def softmax(scores):
 
 
 def attention(x, block, memory, n_head):
-    """Return what the newest token, x, gets from all tokens so far: [16] -> [16].
+    """Return what the newest token, with vector x, gets from all so far: [16] -> [16].
 
     memory holds the keys and values of the tokens before; those of x are added.
     """
-    # By attention, which a transformer is built around, a token asks those so far,
-    # itself included, for what helps to guess the next. Its query says what it looks
-    # for. Its key is what it can be found by. Its value is what it then gives. All are
-    # vectors (this value is not the class), and the matrices that make them are learnt.
+    # The newest token asks all tokens so far, itself included, for what helps to guess
+    # the next. Each token has three vectors for this. Its query says what it looks for.
+    # Its key is what it can be found by. Its value, not to be confused with the class,
+    # is what it then gives. The matrices that make them from x are learnt.
     keys = memory["keys"]
     values = memory["values"]
     query = linear(x, block["wq"])
     keys.append(linear(x, block["wk"]))
     values.append(linear(x, block["wv"]))
 
-    # After BOS, "a", "v", it is "v" that asks. If its query matches the key of "a" best,
-    # softmax may turn the three matches into the weights 0.1, 0.7, 0.2. Then it gets
+    # After BOS, "a", "v", it is "v" that asks. If its query matches the key of "a"
+    # best, softmax may turn the matches into the weights 0.1, 0.7, 0.2. Then it gets
     #     0.1 * value of BOS + 0.7 * value of "a" + 0.2 * value of "v".
     # At position 0, BOS finds only itself, with weight 1. No token sees the future,
     # because later tokens have not been read.
     #
     # One set of weights would mix all 16 numbers alike. But "v" may need one thing from
-    # "a" and another from BOS. So 4 heads share the numbers, each with its own weights.
+    # "a" and another from BOS. So the numbers are divided among 4 heads, and each has
+    # its own weights.
     head_dim = len(x) // n_head
     output = []
     for start in range(0, len(x), head_dim):
         stop = start + head_dim
         head_query = query[start:stop]
 
-        # A sum of n products, some positive, some negative, is like the lead after n
-        # tosses of a coin: it grows like the root of n. Divided by that, scores stay
-        # small for any n. Large ones would give one token nearly all the weight. Then
-        # moving a parameter a little changes nothing, and nothing can be learnt.
+        # The more products a dot product sums up, the larger it gets: like the root of
+        # their number, as plus and minus partly cancel. Dividing by it keeps the scores
+        # small. Scores of 2 and 0 give weights of 0.88 and 0.12, which learning can
+        # shift. 20 and 0 give 1 and 0, and a small change of the query or key would
+        # change nothing, so they could not learn.
         matches = [dot(head_query, key[start:stop]) for key in keys]
         weights = softmax([match / head_dim ** 0.5 for match in matches])
 
-        # The sum of the weighted values, one number at a time.
+        # The weighted sum of the values, one number at a time: dot does that, too.
         for i in range(start, stop):
             output.append(dot(weights, [value[i] for value in values]))
 
@@ -330,18 +337,20 @@ def attention(x, block, memory, n_head):
 
 
 def mlp(x, block):
-    """Return what a token makes of all it has gathered: [16] -> [64] -> [16]."""
-    # An MLP, "multi-layer perceptron", is linear steps with one between that is not.
-    # Each of 64 rows asks whether x matches it, and ReLU turns a mismatch into 0. More
-    # rows than numbers in x make room for many questions. The second matrix turns the
-    # answers into 16 numbers, which can be added to x. Without ReLU, the two steps
-    # would be one, as 3 * (2 * x) is 6 * x.
+    """Return x put through two matrices, with ReLU between: [16] -> [64] -> [16]."""
+    # In the MLP, "multi-layer perceptron", a token works on what attention brought.
+    # Each of 64 rows asks whether x matches it, and ReLU turns a mismatch into 0. Four
+    # rows for each number of x is customary, and gives room for many questions. The
+    # second matrix turns the answers into 16 numbers, to be added to x. Without ReLU,
+    # the two steps would be one, as 3 * (2 * x) is 6 * x.
     hidden = [number.relu() for number in linear(x, block["fc1"])]
     return linear(hidden, block["fc2"])
 
 
 def random_block(n_embd, rng):
-    """Return the matrices of a block; w means weights, fc means fully connected."""
+    """Return the matrices of a block, by their usual names."""
+    # w stands for weights, a word for parameters. fc stands for fully connected: each
+    # number of the result depends on each number of x.
     return {
         "wq": random_matrix(n_embd, n_embd, rng),  # [16][16] makes queries
         "wk": random_matrix(n_embd, n_embd, rng),  # [16][16] makes keys
@@ -365,10 +374,10 @@ class GPT:
         self.n_head = n_head
         self.block_size = block_size
 
-        # An embedding is a vector that stands for something. wte, the weights of token
-        # embeddings, has one for each token; wpe has one for each position. A single
-        # number could only put the letters in a row. 16 leave room for many properties,
-        # and training finds out which are useful.
+        # An embedding is a vector that stands for something: a row of wte (weights of
+        # token embeddings) for a token, a row of wpe for a position. A single number
+        # could only put the letters in a row. 16 leave room for many properties, and
+        # training finds out which are useful.
         self.wte = random_matrix(vocab_size, n_embd, rng)  # [27][16]
         self.wpe = random_matrix(block_size, n_embd, rng)  # [16 positions][16]
 
@@ -390,22 +399,23 @@ class GPT:
                 self.params.extend(row)
 
     def new_cache(self):
-        """Return an empty memory for each block: no keys and values yet."""
+        """Return an empty cache: a memory of keys and values for each block."""
         return [{"keys": [], "values": []} for _ in self.blocks]
 
     def forward(self, token, position, cache):
         """Read one more token; return the logits, the scores of the next: [27]."""
-        # What the token is and where it stands are added, which keeps x short. Training
-        # can choose vectors that the sum still tells apart: with 10, 20, 30 for tokens
-        # and 1, 2, 3 for positions, 23 can only be token 20 at position 3. Without
-        # positions, attention would sum up what came before in any order, and this
-        # model of one block would guess the same after "mar" and "amr".
+        # What the token is and where it stands are added up. Training can choose
+        # vectors that the sum still tells apart: with 10, 20, 30 for tokens and 1, 2, 3
+        # for positions, 23 can only be token 20 at position 3. Without positions,
+        # attention would sum up what came before in any order. With one block, the
+        # guess after "mar" and after "amr" would be the same.
         token_vector = self.wte[token]  # [16]
         position_vector = self.wpe[position]  # [16]
         x = add(token_vector, position_vector)
 
-        # The blocks read normalized copies of x, and add to x itself. Its numbers are
-        # small at first, and what is added would count as much. So it is normalized, too.
+        # The blocks will read normalized copies of x, but add to x itself. The numbers
+        # of x start near 0.1, and those that a block adds are about as large.
+        # Normalized to about 1, the token is not lost among what is added.
         x = rmsnorm(x)
 
         # As blocks add to x, they need not rebuild what it holds already. This helps
@@ -414,6 +424,8 @@ class GPT:
         for block, memory in zip(self.blocks, cache):
             x = add(x, attention(rmsnorm(x), block, memory, self.n_head))
             x = add(x, mlp(rmsnorm(x), block))
+
+        # x is not normalized here, so its size can say how sure the guess is.
         return linear(x, self.lm_head)
 
 
@@ -422,12 +434,13 @@ class GPT:
 #
 # The loss of a guess is -log(p), where p is the probability of the right token: 0 for
 # p = 1, 0.69 for p = 0.5, 4.61 for p = 0.01, and more without limit. To be sure and
-# wrong costs most, while 1 - p would never cost more than 1. And as the probabilities
-# of its tokens multiply to that of a name, their losses add up to that of a name.
+# wrong costs most. (A loss of 1 - p would never be more than 1.) And where the
+# probabilities of tokens multiply to the probability of a name, their losses add up.
 #
-# A new model gives each token about 1/27, a loss of about log 27 = 3.296. To count in
-# all other names which letter follows which leads to 2.46 on the held-out names, so
-# less is good. 0 is impossible: after "mar" comes "y" in one name and "k" in another.
+# A new model gives each token about 1/27, a loss of about log 27 = 3.296. A table of
+# how often each letter follows each other, counted in all other names, has a loss of
+# 2.46 on the held-out names. This model gets to 2.35, and 0 is impossible: after "mar"
+# comes "y" in one name and "k" in another.
 
 
 def document_loss(model, tokenizer, document):
@@ -448,7 +461,7 @@ def document_loss(model, tokenizer, document):
         target = tokens[position + 1]
         losses.append(-probs[target].log())
 
-    # The mean rather than the sum, so that short and long names can be compared.
+    # The mean, not the sum, so that short and long names can be compared.
     return sum(losses) / num_guesses
 
 
@@ -457,7 +470,7 @@ def mean_loss(model, tokenizer, documents):
     total = 0.0
     for document in documents:
         total += document_loss(model, tokenizer, document).data
-        tape.clear()  # there will be no backward() to empty it
+        tape.clear()  # as no backward() empties it
     return total / len(documents)
 
 
@@ -465,22 +478,22 @@ def mean_loss(model, tokenizer, documents):
 # the next name may want the opposite. And some parameters have large gradients, others
 # small ones, so no rate suits all.
 #
-# Adam (Kingma and Ba, 2015) keeps two averages for each parameter. m is the average
-# gradient, in which names that disagree cancel out. v is the average squared gradient,
-# and its root is the usual size of a gradient. m divided by that root is near 1 or -1
-# where names agree, and near 0 where they do not. So a step is at most about the rate,
-# however large the gradients are.
+# Adam (Kingma and Ba, 2015) keeps two averages for each parameter: m of its gradients,
+# and v of their squares. The root of v is the usual size of a gradient, and p moves by
+# rate * m / root of v. If all gradients are 5, m is 5, v is 25, and p moves by the
+# rate. If half of them are 5 and half are -5, m is about 0, and p stays. So it follows
+# what names agree on, and it does not matter whether gradients are large or small.
 #
-# Each step keeps 0.85 (beta1) of m and adds 0.15 of the gradient. From its start at 0,
-# m is too small at first: if all gradients were 1, it would be 0.15 after one step and
-# 0.15 * 0.85 + 0.15 = 0.2775 after two, which is 1 - 0.85 ** 2. Dividing by that mends
-# it. v is mended in the same way.
+# Each step keeps 0.85 (beta1) of m and adds 0.15 of the gradient, so m looks back over
+# about 1 / 0.15 = 7 steps. From its start at 0 it is too small at first: if all
+# gradients were 1, m would be 0.15 after one step and 0.15 * 0.85 + 0.15 = 0.2775 after
+# two, which is 1 - 0.85 ** 2. Dividing by this number mends m. The same mends v.
 
 
 def train(model, tokenizer, documents, num_steps, learning_rate):
     """Fit the model to one document per step; return the losses of all steps.
 
-    Raises FloatingPointError, OverflowError or ValueError if numbers get too large.
+    Raises ArithmeticError or ValueError if numbers get too large to go on.
     """
     m = [0.0] * len(model.params)
     v = [0.0] * len(model.params)
@@ -496,31 +509,30 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
         if not math.isfinite(loss.data):
             raise FloatingPointError(f"the loss of step {step} is {loss.data}")
 
-        # Backward: which way should each parameter move? backward() adds to what is
-        # there, so set it to 0. All Values but the parameters are new in each step.
+        # Backward: which way should each parameter move? backward() adds to grad, so it
+        # is set to 0 before. All Values but the parameters are new in each step.
         for p in model.params:
             p.grad = 0.0
         loss.backward()
 
-        # Adam. With large steps, each name pulls the parameters to and fro. That is
-        # fine at first, to get ahead. So that they can settle, the rate falls towards
-        # 0.
+        # Adam. Large moves help at first, but let each name pull the parameters to and
+        # fro. So the rate falls towards 0, and they settle. The 1e-8 prevents a
+        # division by 0.
         rate = learning_rate * (1 - (step - 1) / num_steps)
-        m_share = 1 - beta1 ** step
-        v_share = 1 - beta2 ** step
+        m_weight = 1 - beta1 ** step
+        v_weight = 1 - beta2 ** step
         for i, p in enumerate(model.params):
             m[i] = beta1 * m[i] + (1 - beta1) * p.grad
             v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad
-            m_hat = m[i] / m_share
-            v_hat = v[i] / v_share
+            m_hat = m[i] / m_weight
+            v_hat = v[i] / v_weight
             p.data -= rate * m_hat / (math.sqrt(v_hat) + 1e-8)
 
         # Some names are harder than others, so the loss jumps from step to step. A row
-        # shows the mean of the last tenth, and a name (section 5), drawn with the same
-        # random numbers each time.
+        # shows the mean of the last tenth, and what the model now makes (section 5) of
+        # the same random numbers.
         if step == 1 or step % tenth == 0 or step == num_steps:
-            recent = losses[-tenth:]
-            mean = sum(recent) / len(recent)
+            mean = sum(losses[-tenth:]) / len(losses[-tenth:])
             left = (time.time() - start) / step * (num_steps - step)
             name = generate(model, tokenizer, "", temperature, random.Random(seed))
             row = f"step {step:6}  loss {mean:.4f}  {left:4.0f} s left  {name}"
@@ -529,14 +541,16 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
 
 
 # ------------------------------------------------------------------------------------
-# 5. Sampling: let the model choose, token after token
+# 5. Sampling: let the model write
+#
+# The model gives probabilities for one token. So we draw one, let the model read it,
+# and ask again.
 
 
 def generate(model, tokenizer, prompt, temperature, rng=random):
-    """Return a text that begins with prompt and is continued by the model.
+    """Return a text that begins with prompt and goes on with tokens drawn by rng.
 
-    Raises ValueError for a prompt that is too long or has unknown characters, and for
-    a temperature below 0. rng draws the tokens.
+    Raises ValueError if the prompt is too long or unknown, or temperature below 0.
     """
     limit = model.block_size - 1
     if len(prompt) > limit:
@@ -557,9 +571,9 @@ def generate(model, tokenizer, prompt, temperature, rng=random):
             scores = [logit.data for logit in logits]
             token = scores.index(max(scores))
         else:
-            # Scores of 2 and 0 mean probabilities of 0.88 and 0.12. A temperature of
-            # 0.5 makes them 4 and 0, so 0.98 and 0.02: the likely gets likelier. 2
-            # makes them 1 and 0, so 0.73 and 0.27: the unlikely gets a chance.
+            # Scores of 2 and 0 mean probabilities of 0.88 and 0.12. Temperature 0.5
+            # makes them 4 and 0, or 0.98 and 0.02: more careful. Temperature 2 makes
+            # them 1 and 0, or 0.73 and 0.27: more daring.
             probs = softmax([logit / temperature for logit in logits])
             weights = [p.data for p in probs]
             token = rng.choices(range(len(weights)), weights)[0]
@@ -567,7 +581,7 @@ def generate(model, tokenizer, prompt, temperature, rng=random):
             break
         tokens.append(token)
 
-    tape.clear()  # there will be no backward() to empty it
+    tape.clear()  # as no backward() empties it
     return tokenizer.decode(tokens[1:])
 
 
@@ -589,7 +603,8 @@ def read_documents(path, block_size):
     if not lines:
         raise ValueError(f"{path} is empty: write a document on each line")
 
-    # The model has to read BOS and the document.
+    # The model reads BOS, too. A document that just fits without it loses only its end
+    # mark, a longer one also its last characters.
     needed = max(len(line) for line in lines) + 1
     num_cut = sum(len(line) >= block_size for line in lines)
     if num_cut > 0:
@@ -599,26 +614,26 @@ def read_documents(path, block_size):
 
 def main():
     """Train a model as the settings say, test it, and let it invent names."""
-    # input.txt begins with the most popular names. Unshuffled, the model would train on
-    # these and be tested on the rarest.
+    # input.txt begins with the most popular names. Without shuffling, the model would
+    # train on these and be tested on the rarest.
     rng = random.Random(seed)
     documents = read_documents(input_file, block_size)
     rng.shuffle(documents)
 
-    # Does it learn what names are like, or only the names it is shown? The held-out
-    # ones tell, as it never sees them. Those that the other part has, too, do not
-    # count.
+    # Does the model learn what names are like, or only the names it is shown? Held-out
+    # names tell, as it is never shown them: if a file repeats one, it does not count.
     num_training = len(documents) - min(num_held_out, len(documents) // 10)
     training = documents[:num_training]
-    held_out = sorted(set(documents[num_training:]) - set(training))
+    shown = set(training)
+    held_out = [text for text in documents[num_training:] if text not in shown]
 
     tokenizer = Tokenizer(documents)
     model = GPT(tokenizer.vocab_size, n_layer, n_embd, n_head, block_size, rng)
     untrained = generate(model, tokenizer, "", temperature, random.Random(seed))
     print(f"{len(documents):,} documents, such as {', '.join(documents[:3])[:50]}")
     print(f"{tokenizer.vocab_size} tokens: BOS and {''.join(tokenizer.chars)[:50]}")
-    print(f"{len(model.params):,} parameters; untrained they invent {untrained}")
-    print(f"blind guessing has the loss {math.log(tokenizer.vocab_size):.3f}")
+    print(f"{len(model.params):,} parameters; invented before training: {untrained}")
+    print(f"loss of blind guessing: {math.log(tokenizer.vocab_size):.3f}")
     print("Ctrl-C ends the training early and keeps what is learnt")
     try:
         train(model, tokenizer, training, num_steps, learning_rate)
@@ -628,16 +643,14 @@ def main():
         advice = f"training broke down: try a learning_rate below {learning_rate}"
         raise RuntimeError(advice) from error
 
-    # A loss of log 27 is blind guessing among 27 tokens. Whatever the loss, exp undoes
-    # the log: it is as if the model guessed among exp(loss) tokens.
+    # exp undoes the log in the loss: log 27 is guessing among exp(log 27) = 27 tokens.
     print(f"{len(held_out)} documents were held out")
     if held_out:
         loss = mean_loss(model, tokenizer, held_out)
         print(f"their loss is {loss:.3f}: guessing among {math.exp(loss):.1f} tokens")
 
-    # Are the names new? Those in the file are marked. They need not be copies: the
-    # model has read only num_steps of its names, and likely letters often make a real
-    # one.
+    # Are the names new? Those in the file are marked. They need not be copies: most of
+    # the file was not read, and likely letters often make a real name.
     for _ in range(num_samples):
         name = generate(model, tokenizer, "", temperature, rng)
         print(f"{name:20} in {input_file}" if name in documents else name)
@@ -645,9 +658,8 @@ def main():
 
 
 if __name__ == "__main__":
-    # Python's garbage collector searches for objects that refer to each other in a
-    # circle. A search here finds none and takes a sixth of the time. (Other Pythons,
-    # such as PyPy, need theirs to free any object.)
+    # CPython's garbage collector searches for objects that refer to each other in a
+    # circle. Here it finds none, and takes a sixth of the time. Others need theirs.
     if sys.implementation.name == "cpython":
         gc.disable()
     model, tokenizer = main()

@@ -223,4 +223,4 @@ def rows(output):
 
 def invented(output):
     """Return the last lines of a run: the invented names, as printed."""
-    return output[output.index("held-out"):].split("\n")[1:-1]
+    return re.split(r"were held out\n(?:their loss.*\n)?", output)[1].split("\n")[:-1]
