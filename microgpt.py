@@ -24,7 +24,7 @@ token by its probabilities, reads it, and goes on until it draws BOS.
 
 input.txt holds 29,693 names given in the United States in 2018, one per line. Names are
 short, so training takes seconds, and anybody can judge the new ones. GPT stands for
-generative pre-trained transformer, a kind of model that section 3 builds.
+generative (it makes text) pre-trained (in advance) transformer (see section 3).
 """
 import gc
 import math
@@ -33,9 +33,9 @@ import sys
 import time
 from operator import mul
 
-# Settings, also called hyperparameters, are chosen by us. Parameters are found by
-# training. Change a setting, run again, and compare the loss, which measures how wrong
-# the guesses are. What counts is the loss on held-out names: those not trained on.
+# Settings, also called hyperparameters, are chosen by us; parameters are found by
+# training. To compare two settings, compare the loss, which measures how wrong the
+# guesses are, on held-out names, which were not trained on.
 
 # The text: any file in the current folder, with one document, such as a name, per line.
 input_file = "input.txt"
@@ -45,7 +45,7 @@ num_held_out = 300  # at most; never more than a tenth of the documents
 n_layer = 1  # number of blocks, each made of attention and an MLP
 n_embd = 16  # how many numbers describe a token
 n_head = 4  # attention heads, which share these numbers evenly
-block_size = 16  # the most tokens it reads; longer documents are cut
+block_size = 16  # the most tokens it reads of a text; the rest is cut
 
 # The training, explained in section 4.
 num_steps = 1000  # one document per step
@@ -136,8 +136,8 @@ class Value:
             return Value(0.0, (self,), (0.0,))
         return Value(self.data, (self,), (1.0,))
 
-    # The other operators are made of those above. The names with r are for a plain
-    # number on the left: 1 / a calls a.__rtruediv__(1), and sum() begins with 0 + a.
+    # The other operators are made of those above. The names with r are for a number on
+    # the left: 1 / a calls a.__rtruediv__(1), and sum() begins with 0 + a.
     def __neg__(self): return self * -1
     def __sub__(self, other): return self + -other
     def __truediv__(self, other): return self * other ** -1
@@ -150,7 +150,7 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def backward(self):
-        """Add to grad, for all that this Value was computed from, its gradient.
+        """Compute the gradients of this Value, the loss, and add them to each grad.
 
         Empties the tape: what was computed before has to be computed again.
         """
@@ -160,9 +160,9 @@ class Value:
         # This Value is the loss, and the loss rises exactly as fast as itself.
         self.grad = 1.0
 
-        # From the newest Value to the oldest: when a result has its turn, all that was
-        # computed from it has had its turn, so its gradient is complete. It must be: it
-        # is passed on to the inputs now, and what came later would never reach them.
+        # Go from newest to oldest. What was computed from a result is newer and has had
+        # its turn, so the gradient of the result is complete. It has to be: it is passed
+        # on to the inputs now, and nothing that comes later would be.
         while tape:
             result = tape.pop()
             grad = result.grad
@@ -184,9 +184,9 @@ def dot(xs, ys):
     x_data = [x.data for x in xs]
     y_data = [y.data for y in ys]
 
-    # sum(x * y for x, y in zip(xs, ys)) is the same, but makes two Values per pair.
-    # With one Value for all, training is five times as fast. The slope for each x is
-    # its y, and the slope for each y is its x. xs + ys joins the lists.
+    # sum(x * y for x, y in zip(xs, ys)) is the same, but makes two Values per pair. One
+    # Value for all makes training five times as fast. The slope for each x is its y,
+    # and the slope for each y is its x. xs + ys joins the lists.
     return Value(sum(map(mul, x_data, y_data)), xs + ys, y_data + x_data)
 
 
@@ -231,12 +231,12 @@ class Tokenizer:
 # 3. GPT: from the tokens so far to a score for each possible next token
 #
 # A token becomes a vector x, made of what it is and where it stands. Blocks add to it:
-# in each, attention brings in what earlier tokens have to offer, and an MLP works on
+# in each, attention brings in what the tokens so far have to offer, and an MLP works on
 # the result. Then a matrix turns x into scores. Such a model is called a transformer.
 #
-# A vector is a list of Values, a matrix a list of rows, which are vectors. The shape
-# [16] means a vector of 16 Values, [27][16] a matrix of 27 rows of 16. Comments give
-# the shapes for the settings above and 27 tokens.
+# A vector is a list of Values, a matrix a list of rows, which are vectors. Comments
+# give shapes for the settings above and 27 tokens: [16] is a vector of 16 Values,
+# [27][16] a matrix of 27 rows of 16.
 
 
 def random_matrix(rows, columns, rng):
@@ -267,8 +267,8 @@ def rmsnorm(x):
     [0.85, 1.13]
     """
     # If x grew, all that is computed from it would grow, and what the next matrix has
-    # learnt would no longer fit. So the matrix gets a copy of x of a fixed size. The
-    # 1e-5 prevents a division by 0.
+    # learnt would no longer fit. So it gets a copy of x of a fixed size. The 1e-5
+    # prevents a division by 0.
     mean_square = dot(x, x) / len(x)
     scale = (mean_square + 1e-5) ** -0.5
     return [number * scale for number in x]
@@ -282,8 +282,8 @@ def softmax(scores):
     """
     # exp makes every score positive, and one point more makes it e = 2.72 times as
     # large. Dividing by the sum makes the new sum 1. As exp(1000) is too large for a
-    # float, the largest score is first subtracted from all. This divides every exp by
-    # the same number, so the probabilities, and their slopes, stay as they are.
+    # float, the largest score is subtracted from all. That divides every exp by the
+    # same number, so the probabilities stay as they are.
     largest = max(score.data for score in scores)
     exps = [(score - largest).exp() for score in scores]
     scale = 1 / sum(exps)
@@ -293,17 +293,16 @@ def softmax(scores):
 def attention(x, block, memory, n_head):
     """Return what the newest token, with vector x, gets from all so far: [16] -> [16].
 
-    memory holds the keys and values of the tokens before; those of x are added.
+    memory holds the keys and values of the tokens before, and gets those of x.
     """
     # The newest token asks all tokens so far, itself included, for what helps to guess
-    # the next. Each token has three vectors for this. Its query says what it looks for.
-    # Its key is what it can be found by. Its value, not to be confused with the class,
-    # is what it then gives. The matrices that make them from x are learnt.
+    # the next. For this, each token has three vectors: a query, a key and a value
+    # (which is not the class). The matrices that make them from x are learnt.
     keys = memory["keys"]
     values = memory["values"]
-    query = linear(x, block["wq"])
-    keys.append(linear(x, block["wk"]))
-    values.append(linear(x, block["wv"]))
+    query = linear(x, block["wq"])  # what it looks for
+    keys.append(linear(x, block["wk"]))  # what it can be found by
+    values.append(linear(x, block["wv"]))  # what it then gives
 
     # After BOS, "a", "v", it is "v" that asks. If its query matches the key of "a"
     # best, softmax may turn the matches into the weights 0.1, 0.7, 0.2. Then it gets
@@ -320,11 +319,10 @@ def attention(x, block, memory, n_head):
         stop = start + head_dim
         head_query = query[start:stop]
 
-        # The more products a dot product sums up, the larger it gets: like the root of
-        # their number, as plus and minus partly cancel. Dividing by it keeps the scores
-        # small. Scores of 2 and 0 give weights of 0.88 and 0.12, which learning can
-        # shift. 20 and 0 give 1 and 0, and a small change of the query or key would
-        # change nothing, so they could not learn.
+        # The sum of n products of either sign grows like the root of n, as the lead in
+        # n tosses of a coin does: about 2 after 4 tosses, 10 after 100. Dividing by it
+        # keeps scores small. Scores of 2 and 0 give weights of 0.88 and 0.12, which can
+        # be learnt. 20 and 0 give 1 and 0, and moving query or key changes nothing.
         matches = [dot(head_query, key[start:stop]) for key in keys]
         weights = softmax([match / head_dim ** 0.5 for match in matches])
 
@@ -340,7 +338,7 @@ def mlp(x, block):
     """Return x put through two matrices, with ReLU between: [16] -> [64] -> [16]."""
     # In the MLP, "multi-layer perceptron", a token works on what attention brought.
     # Each of 64 rows asks whether x matches it, and ReLU turns a mismatch into 0. Four
-    # rows for each number of x is customary, and gives room for many questions. The
+    # rows for each number of x is customary, to have room for many questions. The
     # second matrix turns the answers into 16 numbers, to be added to x. Without ReLU,
     # the two steps would be one, as 3 * (2 * x) is 6 * x.
     hidden = [number.relu() for number in linear(x, block["fc1"])]
@@ -376,8 +374,8 @@ class GPT:
 
         # An embedding is a vector that stands for something: a row of wte (weights of
         # token embeddings) for a token, a row of wpe for a position. A single number
-        # could only put the letters in a row. 16 leave room for many properties, and
-        # training finds out which are useful.
+        # could only put the letters in an order. 16 leave room for many properties, and
+        # training finds out which are useful. That it is 16 is our choice.
         self.wte = random_matrix(vocab_size, n_embd, rng)  # [27][16]
         self.wpe = random_matrix(block_size, n_embd, rng)  # [16 positions][16]
 
@@ -404,28 +402,29 @@ class GPT:
 
     def forward(self, token, position, cache):
         """Read one more token; return the logits, the scores of the next: [27]."""
-        # What the token is and where it stands are added up. Training can choose
-        # vectors that the sum still tells apart: with 10, 20, 30 for tokens and 1, 2, 3
-        # for positions, 23 can only be token 20 at position 3. Without positions,
-        # attention would sum up what came before in any order. With one block, the
-        # guess after "mar" and after "amr" would be the same.
+        # What the token is and where it stands are added, not joined, so x stays at 16
+        # numbers. Training can choose vectors that can still be told from their sum:
+        # with 10, 20, 30 for tokens and 1, 2, 3 for positions, 23 can only be token 20
+        # at position 3. Without positions, attention would not notice any order, and
+        # one block would guess the same after "mar" and "amr". (A second block would
+        # notice, as each of these tokens had attended only to those before it.)
         token_vector = self.wte[token]  # [16]
         position_vector = self.wpe[position]  # [16]
         x = add(token_vector, position_vector)
 
-        # The blocks will read normalized copies of x, but add to x itself. The numbers
-        # of x start near 0.1, and those that a block adds are about as large.
-        # Normalized to about 1, the token is not lost among what is added.
+        # The blocks read normalized copies of x, but add to x itself. At first its
+        # numbers are small, and what a block adds is about as large. Scaled to about 1,
+        # the token is not lost among what is added.
         x = rmsnorm(x)
 
-        # As blocks add to x, they need not rebuild what it holds already. This helps
-        # the gradient, too: the slope of x + f(x) is 1 plus that of f. Through many
-        # blocks slopes multiply, and a product of small ones fades to 0 without the 1.
+        # As a block adds to x, it need not rebuild what x holds already. This helps the
+        # gradient, too: the slope of x + f(x) is 1 plus that of f. Through many blocks
+        # slopes multiply, and a product of small ones fades to 0 without the 1.
         for block, memory in zip(self.blocks, cache):
             x = add(x, attention(rmsnorm(x), block, memory, self.n_head))
             x = add(x, mlp(rmsnorm(x), block))
 
-        # x is not normalized here, so its size can say how sure the guess is.
+        # x is not normalized here: a larger x makes larger scores, so a surer guess.
         return linear(x, self.lm_head)
 
 
@@ -433,14 +432,14 @@ class GPT:
 # 4. Training: make the right next token likelier
 #
 # The loss of a guess is -log(p), where p is the probability of the right token: 0 for
-# p = 1, 0.69 for p = 0.5, 4.61 for p = 0.01, and more without limit. To be sure and
-# wrong costs most. (A loss of 1 - p would never be more than 1.) And where the
-# probabilities of tokens multiply to the probability of a name, their losses add up.
+# p = 1, 0.69 for p = 0.5, 4.61 for p = 0.01, and more without limit. So to be sure and
+# wrong costs most, while 1 - p would never cost more than 1. And the probability of a
+# name is the product of those of its tokens, so with the log its loss is their sum.
 #
 # A new model gives each token about 1/27, a loss of about log 27 = 3.296. A table of
-# how often each letter follows each other, counted in all other names, has a loss of
-# 2.46 on the held-out names. This model gets to 2.35, and 0 is impossible: after "mar"
-# comes "y" in one name and "k" in another.
+# how often one letter follows another, counted in all other names, has a loss of 2.46
+# on the held-out names. This model gets to 2.35. 0 is impossible: after "mar" comes "y"
+# in one name and "k" in another.
 
 
 def document_loss(model, tokenizer, document):
@@ -481,19 +480,19 @@ def mean_loss(model, tokenizer, documents):
 # Adam (Kingma and Ba, 2015) keeps two averages for each parameter: m of its gradients,
 # and v of their squares. The root of v is the usual size of a gradient, and p moves by
 # rate * m / root of v. If all gradients are 5, m is 5, v is 25, and p moves by the
-# rate. If half of them are 5 and half are -5, m is about 0, and p stays. So it follows
-# what names agree on, and it does not matter whether gradients are large or small.
+# rate. If half of them are 5 and half are -5, m is about 0, and p stays. So p follows
+# what names agree on, whether its gradients are large or small.
 #
-# Each step keeps 0.85 (beta1) of m and adds 0.15 of the gradient, so m looks back over
-# about 1 / 0.15 = 7 steps. From its start at 0 it is too small at first: if all
-# gradients were 1, m would be 0.15 after one step and 0.15 * 0.85 + 0.15 = 0.2775 after
-# two, which is 1 - 0.85 ** 2. Dividing by this number mends m. The same mends v.
+# Each step keeps 0.85 (beta1) of m and adds 0.15 of the gradient. As m starts at 0, it
+# is too small at first: if all gradients were 1, it would be 0.15 after one step and
+# 0.15 * 0.85 + 0.15 = 0.2775 after two, which is 1 - 0.85 ** 2. Dividing by this
+# number, m_weight, mends it. v is mended in the same way.
 
 
 def train(model, tokenizer, documents, num_steps, learning_rate):
     """Fit the model to one document per step; return the losses of all steps.
 
-    Raises ArithmeticError or ValueError if numbers get too large to go on.
+    Raises ArithmeticError or ValueError when training breaks down.
     """
     m = [0.0] * len(model.params)
     v = [0.0] * len(model.params)
@@ -510,41 +509,38 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
             raise FloatingPointError(f"the loss of step {step} is {loss.data}")
 
         # Backward: which way should each parameter move? backward() adds to grad, so it
-        # is set to 0 before. All Values but the parameters are new in each step.
+        # is set to 0 before. All other Values are new in each step.
         for p in model.params:
             p.grad = 0.0
         loss.backward()
 
         # Adam. Large moves help at first, but let each name pull the parameters to and
-        # fro. So the rate falls towards 0, and they settle. The 1e-8 prevents a
-        # division by 0.
+        # fro. So that they settle, the rate falls towards 0. 1e-8 avoids dividing by 0.
         rate = learning_rate * (1 - (step - 1) / num_steps)
         m_weight = 1 - beta1 ** step
         v_weight = 1 - beta2 ** step
         for i, p in enumerate(model.params):
-            m[i] = beta1 * m[i] + (1 - beta1) * p.grad
-            v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad
+            m[i] = beta1 * m[i] + (1 - beta1) * p.grad  # average gradient
+            v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad  # average square
             m_hat = m[i] / m_weight
             v_hat = v[i] / v_weight
             p.data -= rate * m_hat / (math.sqrt(v_hat) + 1e-8)
 
         # Some names are harder than others, so the loss jumps from step to step. A row
-        # shows the mean of the last tenth, and what the model now makes (section 5) of
-        # the same random numbers.
+        # shows the mean of the last tenth of the steps, and what the model would invent
+        # now (section 5), always from the same random numbers.
         if step == 1 or step % tenth == 0 or step == num_steps:
             mean = sum(losses[-tenth:]) / len(losses[-tenth:])
+            bar = "#" * round(6 * mean)
             left = (time.time() - start) / step * (num_steps - step)
             name = generate(model, tokenizer, "", temperature, random.Random(seed))
-            row = f"step {step:6}  loss {mean:.4f}  {left:4.0f} s left  {name}"
+            row = f"step {step:6}  loss {mean:.4f}  {bar:22}{left:4.0f} s left  {name}"
             print(row, flush=True)
     return losses
 
 
 # ------------------------------------------------------------------------------------
-# 5. Sampling: let the model write
-#
-# The model gives probabilities for one token. So we draw one, let the model read it,
-# and ask again.
+# 5. Sampling: draw a token, let the model read it, draw the next
 
 
 def generate(model, tokenizer, prompt, temperature, rng=random):
@@ -581,7 +577,7 @@ def generate(model, tokenizer, prompt, temperature, rng=random):
             break
         tokens.append(token)
 
-    tape.clear()  # as no backward() empties it
+    tape.clear()  # as in mean_loss
     return tokenizer.decode(tokens[1:])
 
 
@@ -603,8 +599,8 @@ def read_documents(path, block_size):
     if not lines:
         raise ValueError(f"{path} is empty: write a document on each line")
 
-    # The model reads BOS, too. A document that just fits without it loses only its end
-    # mark, a longer one also its last characters.
+    # The model reads BOS and then the document. Where they do not fit, it does not
+    # learn how the document ends.
     needed = max(len(line) for line in lines) + 1
     num_cut = sum(len(line) >= block_size for line in lines)
     if num_cut > 0:
@@ -621,7 +617,7 @@ def main():
     rng.shuffle(documents)
 
     # Does the model learn what names are like, or only the names it is shown? Held-out
-    # names tell, as it is never shown them: if a file repeats one, it does not count.
+    # names tell, as it is never shown them. Those that a file repeats do not count.
     num_training = len(documents) - min(num_held_out, len(documents) // 10)
     training = documents[:num_training]
     shown = set(training)
@@ -650,7 +646,7 @@ def main():
         print(f"their loss is {loss:.3f}: guessing among {math.exp(loss):.1f} tokens")
 
     # Are the names new? Those in the file are marked. They need not be copies: most of
-    # the file was not read, and likely letters often make a real name.
+    # the file was not shown, and likely letters often make a real name.
     for _ in range(num_samples):
         name = generate(model, tokenizer, "", temperature, rng)
         print(f"{name:20} in {input_file}" if name in documents else name)
@@ -659,7 +655,7 @@ def main():
 
 if __name__ == "__main__":
     # CPython's garbage collector searches for objects that refer to each other in a
-    # circle. Here it finds none, and takes a sixth of the time. Others need theirs.
+    # circle. Here it finds none, and takes a sixth of the time. (Others need theirs.)
     if sys.implementation.name == "cpython":
         gc.disable()
     model, tokenizer = main()

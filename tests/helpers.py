@@ -218,7 +218,7 @@ def quietly(function, *args):
 
 def rows(output):
     """Return (step, loss, seconds left, name) of each row of a run, as text."""
-    return re.findall(r"(?m)^step +(\d+)  loss (\S+) +(\d+) s left  (.*)$", output)
+    return re.findall(r"(?m)^step +(\d+)  loss (\S+)  #* *(\d+) s left  (.*)$", output)
 
 
 def invented(output):

@@ -165,9 +165,14 @@ class Rows(unittest.TestCase):
         printed = [row[1] for row in rows(rehearse([3.0, 2.5, 2.0, 1.12344] + [2.0] * 16)[0])]
         self.assertEqual(printed, ["3.0000", "2.7500", "1.5617", *["2.0000"] * 8])
 
+    def test_bar(self):
+        """The bar is six characters long for each unit of the loss, so its fall can be seen."""
+        bars = [line.count("#") for line in rehearse([3.5, 0.05, 2.5])[0].splitlines()]
+        self.assertEqual(bars, [21, 0, 15])
+
     def test_columns(self):
         """Numbers of any length leave the columns where they are."""
-        lines = rehearse([0.1, 9.0, 2.0] * 500)[0].splitlines()
+        lines = rehearse([0.1, 3.6, 2.0] * 500)[0].splitlines()
         self.assertEqual({len(line) for line in lines}, {len(lines[0])})
 
     def test_clock(self):
