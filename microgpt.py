@@ -160,9 +160,9 @@ class Value:
         # This Value is the loss, and the loss rises exactly as fast as itself.
         self.grad = 1.0
 
-        # Go from newest to oldest. What was computed from a result is newer and has had
-        # its turn, so the gradient of the result is complete. It has to be: it is passed
-        # on to the inputs now, and nothing that comes later would be.
+        # Go from the newest Value to the oldest. All that was computed from a result is
+        # newer and has had its turn, so the gradient of the result is complete. It has
+        # to be: it is passed on to the inputs now, and what came later would not be.
         while tape:
             result = tape.pop()
             grad = result.grad
@@ -321,8 +321,9 @@ def attention(x, block, memory, n_head):
 
         # The sum of n products of either sign grows like the root of n, as the lead in
         # n tosses of a coin does: about 2 after 4 tosses, 10 after 100. Dividing by it
-        # keeps scores small. Scores of 2 and 0 give weights of 0.88 and 0.12, which can
-        # be learnt. 20 and 0 give 1 and 0, and moving query or key changes nothing.
+        # keeps scores small. Scores of 2 and 0 give weights of 0.88 and 0.12. With 20
+        # and 0 they are 1 and 0, and changing the query a little changes nothing, so
+        # there is no way to learn a better one.
         matches = [dot(head_query, key[start:stop]) for key in keys]
         weights = softmax([match / head_dim ** 0.5 for match in matches])
 
