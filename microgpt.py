@@ -24,7 +24,7 @@ token by its probabilities, reads it, and goes on until it draws BOS.
 
 input.txt holds 29,693 names given in the United States in 2018, one per line. Names are
 short, so training takes seconds, and anybody can judge the new ones. GPT stands for
-generative (it makes text) pre-trained (in advance) transformer (see section 3).
+generative (it makes text) pre-trained (on text) transformer (see section 3).
 """
 import gc
 import math
@@ -38,25 +38,26 @@ from operator import mul
 # guesses are, on held-out names, which were not trained on.
 
 # The text: any file in the current folder, with one document, such as a name, per line.
+# Of a long document, only the first block_size characters are read.
 input_file = "input.txt"
-num_held_out = 300  # at most; never more than a tenth of the documents
+num_held_out = 300  # documents kept for the test, at most a tenth of all
 
 # The model, explained in section 3.
 n_layer = 1  # number of blocks, each made of attention and an MLP
 n_embd = 16  # how many numbers describe a token
 n_head = 4  # attention heads, which share these numbers evenly
-block_size = 16  # the most tokens it reads of a text; the rest is cut
+block_size = 16  # the most tokens of a text that it reads (unrelated to blocks)
 
 # The training, explained in section 4.
 num_steps = 1000  # one document per step
 learning_rate = 0.01  # a step seldom moves a parameter further than this
-beta1 = 0.85  # how much of its average gradient Adam keeps in each step
-beta2 = 0.99  # how much of its average squared gradient it keeps
+beta1 = 0.85  # how long Adam remembers gradients
+beta2 = 0.99  # how long Adam remembers the squares of gradients
 
 # The sampling, explained in section 5.
 temperature = 0.5  # low is careful, high is daring
 num_samples = 20  # how many names to invent at the end
-seed = 42  # the same seed gives the same run again
+seed = 42  # the same seed gives the same run, on the same Python
 
 
 # ------------------------------------------------------------------------------------
@@ -150,26 +151,27 @@ class Value:
         return f"Value(data={self.data}, grad={self.grad})"
 
     def backward(self):
-        """Compute the gradients of this Value, the loss, and add them to each grad.
+        """Compute the gradient of this Value, the loss, for every Value behind it.
 
-        Empties the tape: what was computed before has to be computed again.
+        Adds it to their grad. Empties the tape: to go on, compute Values anew.
         """
         if self not in tape:
-            raise RuntimeError("not computed since the tape was emptied: do it again")
+            raise RuntimeError("nothing on the tape made this Value: compute it again")
 
         # This Value is the loss, and the loss rises exactly as fast as itself.
         self.grad = 1.0
 
-        # Go from the newest Value to the oldest. All that was computed from a result is
-        # newer and has had its turn, so the gradient of the result is complete. It has
-        # to be: it is passed on to the inputs now, and what came later would not be.
+        # Go from the newest Value to the oldest. All uses of a result are newer than
+        # it, so by its turn each has added its share to the result's gradient. It must
+        # be complete then, because it is passed on to the inputs only once.
         while tape:
             result = tape.pop()
             grad = result.grad
             if grad != 0:  # 0 has no effect on the inputs
                 for value, local_grad in zip(result.inputs, result.local_grads):
-                    # Slopes on the way to the loss multiply: the chain rule. Several
-                    # ways add up: in a * a, both uses of a give 3, together 6.
+                    # Slopes on the way to the loss multiply: the chain rule. And each
+                    # use adds: if a rises by h in a * a, the loss rises by 3 * h for
+                    # the first a and by 3 * h for the second, together by 6 * h.
                     value.grad += local_grad * grad
 
 
@@ -266,9 +268,9 @@ def rmsnorm(x):
     >>> [round(number.data, 2) for number in rmsnorm([Value(30.0), Value(40.0)])]
     [0.85, 1.13]
     """
-    # If x grew, all that is computed from it would grow, and what the next matrix has
-    # learnt would no longer fit. So it gets a copy of x of a fixed size. The 1e-5
-    # prevents a division by 0.
+    # If x grew, the results of the next matrix would grow with it, and what was learnt
+    # about them would no longer fit. So the matrix reads a copy of x of a fixed size.
+    # The 1e-5 prevents a division by 0.
     mean_square = dot(x, x) / len(x)
     scale = (mean_square + 1e-5) ** -0.5
     return [number * scale for number in x]
@@ -283,7 +285,7 @@ def softmax(scores):
     # exp makes every score positive, and one point more makes it e = 2.72 times as
     # large. Dividing by the sum makes the new sum 1. As exp(1000) is too large for a
     # float, the largest score is subtracted from all. That divides every exp by the
-    # same number, so the probabilities stay as they are.
+    # same number, which cancels, so a plain number without slopes will do.
     largest = max(score.data for score in scores)
     exps = [(score - largest).exp() for score in scores]
     scale = 1 / sum(exps)
@@ -311,19 +313,19 @@ def attention(x, block, memory, n_head):
     # because later tokens have not been read.
     #
     # One set of weights would mix all 16 numbers alike. But "v" may need one thing from
-    # "a" and another from BOS. So the numbers are divided among 4 heads, and each has
-    # its own weights.
+    # "a" and another from BOS. So 4 heads with weights of their own get 4 numbers each
+    # of query, key and value.
     head_dim = len(x) // n_head
     output = []
     for start in range(0, len(x), head_dim):
         stop = start + head_dim
         head_query = query[start:stop]
 
-        # The sum of n products of either sign grows like the root of n, as the lead in
-        # n tosses of a coin does: about 2 after 4 tosses, 10 after 100. Dividing by it
-        # keeps scores small. Scores of 2 and 0 give weights of 0.88 and 0.12. With 20
-        # and 0 they are 1 and 0, and changing the query a little changes nothing, so
-        # there is no way to learn a better one.
+        # A match sums up head_dim products, some positive, some negative. Like the lead
+        # in a game of tossing coins, such a sum grows with the root of their number:
+        # about 2 after 4 tosses, 10 after 100. Divided by the root, scores stay small.
+        # Scores of 2 and 0 give weights of 0.88 and 0.12. 20 and 0 give 1 and 0, where
+        # a small change of the query has no effect: slope 0, nothing is learnt.
         matches = [dot(head_query, key[start:stop]) for key in keys]
         weights = softmax([match / head_dim ** 0.5 for match in matches])
 
@@ -331,7 +333,7 @@ def attention(x, block, memory, n_head):
         for i in range(start, stop):
             output.append(dot(weights, [value[i] for value in values]))
 
-    # So far each number comes from one head. The last matrix combines the heads.
+    # So far each number comes from one head. The last matrix makes 16 of them all.
     return linear(output, block["wo"])
 
 
@@ -406,16 +408,15 @@ class GPT:
         # What the token is and where it stands are added, not joined, so x stays at 16
         # numbers. Training can choose vectors that can still be told from their sum:
         # with 10, 20, 30 for tokens and 1, 2, 3 for positions, 23 can only be token 20
-        # at position 3. Without positions, attention would not notice any order, and
-        # one block would guess the same after "mar" and "amr". (A second block would
-        # notice, as each of these tokens had attended only to those before it.)
+        # at position 3. Without positions, attention would not notice any order, as a
+        # sum has none: this one block would guess the same after "mar" and "amr".
         token_vector = self.wte[token]  # [16]
         position_vector = self.wpe[position]  # [16]
         x = add(token_vector, position_vector)
 
-        # The blocks read normalized copies of x, but add to x itself. At first its
-        # numbers are small, and what a block adds is about as large. Scaled to about 1,
-        # the token is not lost among what is added.
+        # In a new model, the numbers of x are about 0.1 here, and those that a block
+        # adds are no smaller: the token would be half of the sum or less. Scaled to 1
+        # first, it is several times as large as what is added.
         x = rmsnorm(x)
 
         # As a block adds to x, it need not rebuild what x holds already. This helps the
@@ -425,7 +426,7 @@ class GPT:
             x = add(x, attention(rmsnorm(x), block, memory, self.n_head))
             x = add(x, mlp(rmsnorm(x), block))
 
-        # x is not normalized here: a larger x makes larger scores, so a surer guess.
+        # No rmsnorm here: twice as large an x means twice the scores, a surer guess.
         return linear(x, self.lm_head)
 
 
@@ -434,13 +435,12 @@ class GPT:
 #
 # The loss of a guess is -log(p), where p is the probability of the right token: 0 for
 # p = 1, 0.69 for p = 0.5, 4.61 for p = 0.01, and more without limit. So to be sure and
-# wrong costs most, while 1 - p would never cost more than 1. And the probability of a
-# name is the product of those of its tokens, so with the log its loss is their sum.
+# wrong costs most, while 1 - p would never cost more than 1.
 #
 # A new model gives each token about 1/27, a loss of about log 27 = 3.296. A table of
-# how often one letter follows another, counted in all other names, has a loss of 2.46
-# on the held-out names. This model gets to 2.35. 0 is impossible: after "mar" comes "y"
-# in one name and "k" in another.
+# how often one letter follows another, counted in all names that are not held out, has
+# a loss of 2.46 on the held-out ones. This model gets to 2.35 after 1,000 names. 0 is
+# impossible: after "mar" comes "y" in one name and "k" in another.
 
 
 def document_loss(model, tokenizer, document):
@@ -466,7 +466,7 @@ def document_loss(model, tokenizer, document):
 
 
 def mean_loss(model, tokenizer, documents):
-    """Return the mean loss of documents as a float, without learning from them."""
+    """Return the mean loss of documents that are only read; empty the tape."""
     total = 0.0
     for document in documents:
         total += document_loss(model, tokenizer, document).data
@@ -481,8 +481,8 @@ def mean_loss(model, tokenizer, documents):
 # Adam (Kingma and Ba, 2015) keeps two averages for each parameter: m of its gradients,
 # and v of their squares. The root of v is the usual size of a gradient, and p moves by
 # rate * m / root of v. If all gradients are 5, m is 5, v is 25, and p moves by the
-# rate. If half of them are 5 and half are -5, m is about 0, and p stays. So p follows
-# what names agree on, whether its gradients are large or small.
+# rate. If half of them are 5 and half are -5, m is near 0, and p hardly moves. So p
+# follows what names agree on, whether its gradients are large or small.
 #
 # Each step keeps 0.85 (beta1) of m and adds 0.15 of the gradient. As m starts at 0, it
 # is too small at first: if all gradients were 1, it would be 0.15 after one step and
@@ -547,7 +547,8 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
 def generate(model, tokenizer, prompt, temperature, rng=random):
     """Return a text that begins with prompt and goes on with tokens drawn by rng.
 
-    Raises ValueError if the prompt is too long or unknown, or temperature below 0.
+    Empties the tape. Raises ValueError if the prompt is too long or has an unknown
+    character, or if temperature is below 0.
     """
     limit = model.block_size - 1
     if len(prompt) > limit:
@@ -565,6 +566,7 @@ def generate(model, tokenizer, prompt, temperature, rng=random):
     for position in range(len(prompt), model.block_size):
         logits = model.forward(tokens[position], position, cache)
         if temperature == 0:
+            # Leave nothing to chance: take the likeliest token.
             scores = [logit.data for logit in logits]
             token = scores.index(max(scores))
         else:
@@ -618,11 +620,11 @@ def main():
     rng.shuffle(documents)
 
     # Does the model learn what names are like, or only the names it is shown? Held-out
-    # names tell, as it is never shown them. Those that a file repeats do not count.
+    # names, which it never sees, can tell. Repeats of names that it sees are dropped.
     num_training = len(documents) - min(num_held_out, len(documents) // 10)
     training = documents[:num_training]
-    shown = set(training)
-    held_out = [text for text in documents[num_training:] if text not in shown]
+    known = set(training)
+    held_out = [text for text in documents[num_training:] if text not in known]
 
     tokenizer = Tokenizer(documents)
     model = GPT(tokenizer.vocab_size, n_layer, n_embd, n_head, block_size, rng)
@@ -636,11 +638,11 @@ def main():
         train(model, tokenizer, training, num_steps, learning_rate)
     except KeyboardInterrupt:
         print("training ended early")
-    except (FloatingPointError, OverflowError, ValueError) as error:
+    except (FloatingPointError, OverflowError, ValueError) as error:  # such as log(0)
         advice = f"training broke down: try a learning_rate below {learning_rate}"
         raise RuntimeError(advice) from error
 
-    # exp undoes the log in the loss: log 27 is guessing among exp(log 27) = 27 tokens.
+    # exp undoes the log in the loss: a loss of log 27 is guessing among 27 tokens.
     print(f"{len(held_out)} documents were held out")
     if held_out:
         loss = mean_loss(model, tokenizer, held_out)
@@ -655,8 +657,9 @@ def main():
 
 
 if __name__ == "__main__":
-    # CPython's garbage collector searches for objects that refer to each other in a
-    # circle. Here it finds none, and takes a sixth of the time. (Others need theirs.)
+    # Python's garbage collector searches for objects that refer to each other in a
+    # circle. Here are none, and searching takes a sixth of the time. Only CPython can
+    # do without it.
     if sys.implementation.name == "cpython":
         gc.disable()
     model, tokenizer = main()

@@ -216,7 +216,7 @@ class Numbers(unittest.TestCase):
         self.assertEqual(shown[4].split(", "), [held_out] * len(rows))
         rounded = f"{float(held_out):.2f}"
         self.assertEqual(quoted(r"held-out loss at the end, (\d\.\d+)\."), rounded)
-        self.assertIn(f"This model gets to {rounded}.", COMMENTS)
+        self.assertIn(f"This model gets to {rounded} after 1,000 names.", COMMENTS)
 
     def test_levels(self):
         """The levels beside the curve are those of counted letters, pairs and triples."""
@@ -229,7 +229,7 @@ class Numbers(unittest.TestCase):
         self.assertEqual(list(quoted(r"guessing, ([\d.]+); .{,60} is, ([\d.]+); .{,60} which, "
                                      r"([\d.]+); .{,60} two, (\d\.\d+)\.")), levels)
         self.assertEqual(quoted(r"counted on the ([\d,]+) names"), f"{len(names):,}")
-        self.assertIn(f"a loss of {levels[2]} on the held-out", COMMENTS)
+        self.assertIn(f"a loss of {levels[2]} on the held-out ones", COMMENTS)
 
     def test_counting_few(self):
         """Counting the model's own 1,000 names gives the losses quoted, with plus one and better."""
