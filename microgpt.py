@@ -493,7 +493,7 @@ def mean_loss(model, tokenizer, documents):
 def train(model, tokenizer, documents, num_steps, learning_rate):
     """Fit the model to one document per step; return the losses of all steps.
 
-    Raises ArithmeticError or ValueError when training breaks down.
+    Raises FloatingPointError or ValueError when training breaks down.
     """
     m = [0.0] * len(model.params)
     v = [0.0] * len(model.params)
@@ -638,7 +638,7 @@ def main():
         train(model, tokenizer, training, num_steps, learning_rate)
     except KeyboardInterrupt:
         print("training ended early")
-    except (FloatingPointError, OverflowError, ValueError) as error:  # such as log(0)
+    except (FloatingPointError, ValueError) as error:  # such as log(0)
         advice = f"training broke down: try a learning_rate below {learning_rate}"
         raise RuntimeError(advice) from error
 

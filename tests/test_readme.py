@@ -288,6 +288,30 @@ class Numbers(unittest.TestCase):
         self.assertEqual(quoted(r"numbers for ([\d,]+) names"), f"{len(split_names()[1]):,}")
         self.assertIn(f"{number} names given", SOURCE)
 
+    def test_parameters(self):
+        """The numbers of parameters in the tables are those of models with these settings."""
+        def count(**settings):
+            sizes = {"n_layer": 1, "n_embd": 16, "n_head": 4, "block_size": 16, **settings}
+            return len(GPT(27, rng=random.Random(0), **sizes).params)
+        for name, value in (("n_layer", 2), ("n_embd", 8), ("n_embd", 32)):
+            row = re.search(rf"`{name} = {value}` .*", README)[0]
+            self.assertIn(f"| {count(**{name: value}):,} parameters", row)
+        self.assertEqual(quoted(r"with ([\d,]+) parameters; with ([\d,]+) the shared"),
+                         (f"{count() - 27 * 16:,}", f"{count():,}"))
+
+    def test_cut(self):
+        """With block_size = 8 as many names lose their end as the table says."""
+        cut = sum(len(name) >= 8 for name in split_names()[0])
+        self.assertEqual(quoted(r"([\d,]+) names lose their end"), f"{cut:,}")
+
+    def test_fall(self):
+        """The share of the fall with a rate of 0.001 follows from the losses in the table."""
+        slow = float(re.search(r"`learning_rate = 0.001` \| ([\d.]+)", README)[1])
+        default = float(re.search(r"\| none \| ([\d.]+)", README)[1])
+        guessing = math.log(27)
+        self.assertEqual(quoted(r"(\d+) % of the fall"),
+                         f"{100 * (guessing - slow) / (guessing - default):.0f}")
+
     def test_ascii_codes(self):
         """Codes up to 122 would be needed, and the 97 below "a" never used."""
         self.assertEqual(quoted(r"code up to (\d+), and the (\d+) below"),

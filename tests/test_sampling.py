@@ -106,6 +106,12 @@ class Generate(unittest.TestCase):
         generate(model, ABC, "", 0)
         self.assertEqual(model.tokens, [3, 0, 1])
 
+    def test_reads_the_prompt(self):
+        """BOS, every character of the prompt, and every choice is read once, in order."""
+        model = Fixed([[0, 0, 9, 0]] * 5)
+        self.assertEqual(generate(model, ABC, "ab", 0), "abccc")
+        self.assertEqual(model.tokens, [3, 0, 1, 2, 2])
+
     def test_prompt_is_kept(self):
         """A prompt stands at the beginning, unchanged, and is continued."""
         rows = [[9, 0, 0, 0], [9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 0, 9]]  # it would say a, a, b

@@ -69,6 +69,10 @@ class ShippedData(unittest.TestCase):
         """Its longest name has 15 letters: with BOS it fills the context of 16 exactly."""
         self.assertEqual(max(map(len, self.docs)), 15)
 
+    def test_examples(self):
+        """The names of the examples stand in it: ava; and mary and mark, which begin alike."""
+        self.assertTrue({"ava", "mary", "mark"} <= set(self.docs))
+
     def test_no_repeats(self):
         """No name stands in it twice, so that a held-out name is a new one."""
         self.assertEqual(len(set(self.docs)), len(self.docs))
