@@ -624,7 +624,7 @@ def main():
     num_training = len(documents) - min(num_held_out, len(documents) // 10)
     training = documents[:num_training]
     known = set(training)
-    held_out = [text for text in documents[num_training:] if text not in known]
+    held_out = [document for document in documents if document not in known]
 
     tokenizer = Tokenizer(documents)
     model = GPT(tokenizer.vocab_size, n_layer, n_embd, n_head, block_size, rng)

@@ -1,7 +1,7 @@
 """The same model with its gradients derived by hand on lists of floats: no Value, no tape.
 
-What autograd saves its user from writing, and what it costs: tests/test_gpt.py checks that both
-give the same gradients, tests/speed.py compares the time.
+What autograd saves its user from writing, and what it costs: tests/test_gpt.py checks
+that both give the same gradients, tests/speed.py compares the time.
 """
 import math
 from operator import mul
@@ -20,7 +20,8 @@ def linear(x, w):
 
 
 def linear_back(x, slopes, columns, grads):
-    """Add to grads, the gradients of w, and return those of x; columns are those of w."""
+    """Add to grads, the gradients of w, and return those of x; columns are those of w.
+    """
     for i, slope in enumerate(slopes):
         if slope:
             grads[i] = [g + slope * a for g, a in zip(grads[i], x)]
@@ -52,13 +53,15 @@ def zeros(matrix):
 def loss_and_grads(matrices, tokens, n_head):
     """Return the loss of a document and its gradients.
 
-    matrices, and the gradients alike: wte, wpe, lm_head, then wq wk wv wo fc1 fc2 of each block.
+    matrices, and the gradients alike: wte, wpe, lm_head, then wq wk wv wo fc1 fc2 of
+    each block.
     """
     wte, wpe, lm_head = matrices[:3]
     blocks = [matrices[i:i + 6] for i in range(3, len(matrices), 6)]
     n, width = min(len(tokens) - 1, len(wpe)), len(wte[0])
     head_dim = width // n_head
-    root, heads = head_dim ** 0.5, [slice(h, h + head_dim) for h in range(0, width, head_dim)]
+    root, heads = head_dim ** 0.5, [slice(h, h + head_dim)
+                                          for h in range(0, width, head_dim)]
     keys, values = [[] for _ in blocks], [[] for _ in blocks]
     saved, loss = [], 0.0
     for t in range(n):  # forward, keeping what the way back needs
@@ -74,7 +77,8 @@ def loss_and_grads(matrices, tokens, n_head):
             for head in heads:
                 shares, _ = softmax([dot(q[head], key[head]) / root for key in keys[i]])
                 weights.append(shares)
-                out += [dot(shares, column) for column in zip(*[v[head] for v in values[i]])]
+                out += [dot(shares, column)
+                            for column in zip(*[v[head] for v in values[i]])]
             middle = add(x, linear(out, wo))
             b, b_scale = norm(middle)
             hidden = [h if h > 0 else 0.0 for h in linear(b, fc1)]
@@ -90,14 +94,24 @@ def loss_and_grads(matrices, tokens, n_head):
     value_grads = [[[0.0] * width for _ in range(n)] for _ in blocks]
     for t in reversed(range(n)):  # and back, the last token first
         embedded, scale, layers, x, slopes = saved[t]
-        slopes[tokens[t + 1]] -= 1.0  # the slope of -log softmax: probabilities minus one-hot
+        # the slope of -log softmax: probabilities minus one-hot
+        slopes[tokens[t + 1]] -= 1.0
         dx = linear_back(x, [slope / n for slope in slopes], columns[2], grads[2])
         for i in reversed(range(len(blocks))):
             x, a, a_scale, q, weights, out, middle, b, b_scale, hidden = layers[i]
             wq, wk, wv, wo, fc1, fc2 = range(3 + 6 * i, 9 + 6 * i)
             dh = linear_back(hidden, dx, columns[fc2], grads[fc2])
             dh = [slope if h > 0 else 0.0 for slope, h in zip(dh, hidden)]
-            dx = add(dx, norm_back(middle, b_scale, linear_back(b, dh, columns[fc1], grads[fc1])))
+            dx = add(
+    dx,
+    norm_back(
+        middle,
+        b_scale,
+        linear_back(
+            b,
+            dh,
+            columns[fc1],
+             grads[fc1])))
             dout = linear_back(out, dx, columns[wo], grads[wo])
             dq = []
             for head, shares in zip(heads, weights):

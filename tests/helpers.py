@@ -1,4 +1,5 @@
-"""What the tests share: shipped settings, finite differences, tiny models, copies of the program."""
+"""What the tests share: shipped settings, finite differences, tiny models, copies of
+the program."""
 import contextlib
 import functools
 import gc
@@ -30,19 +31,23 @@ SHIPPED = dict(
     num_steps=1000, learning_rate=0.01, beta1=0.85, beta2=0.99,
     temperature=0.5, num_samples=20, seed=42)
 INPUT_SHA256 = "c17ccb17bd34a692b6b3424486b179df4cba3e464abec9664ace9698ba9ad153"
-TINY = dict(n_embd=4, n_head=2, block_size=8, num_samples=5)  # settings of a run of a moment
-NAMES = "\n".join("".join(letters) for letters in itertools.product("abc", "de", "fghi")) + "\n"
+# settings of a run of a moment
+TINY = dict(n_embd=4, n_head=2, block_size=8, num_samples=5)
+NAMES = "\n".join("".join(letters)
+                  for letters in itertools.product("abc", "de", "fghi")) + "\n"
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 numbers = itertools.count()  # every copy of the program has a module name of its own
 
 
-# What is shipped -------------------------------------------------------------------------
+# What is shipped --------------------------------------------------------
 def changes():
-    """Return, in words, what differs from the shipped settings and the shipped input.txt."""
+    """Return, in words, what differs from the shipped settings and the shipped
+    input.txt."""
     words = [f"{name} is {getattr(microgpt, name)!r}, shipped {shipped!r}"
              for name, shipped in SHIPPED.items() if getattr(microgpt, name) != shipped]
     data = ROOT / "input.txt"
-    digest = hashlib.sha256(data.read_bytes()).hexdigest() if data.exists() else "missing"
+    digest = hashlib.sha256(
+    data.read_bytes()).hexdigest() if data.exists() else "missing"
     return words + ["input.txt is another one"] * (digest != INPUT_SHA256)
 
 
@@ -52,7 +57,8 @@ needs_shipped = unittest.skipIf(
 
 @functools.lru_cache(maxsize=None)
 def default_run():
-    """Run main() once, as shipped; return what it printed, all losses, the model, its data."""
+    """Run main() once, as shipped; return what it printed, all losses, the model, its
+    data."""
     losses, real = [], microgpt.train
 
     def train(*args):
@@ -62,7 +68,8 @@ def default_run():
     with contextlib.redirect_stdout(out), mock.patch.object(microgpt, "train", train):
         with collector_off(), inside(ROOT):
             model, tokenizer = microgpt.main()
-    return SimpleNamespace(out=out.getvalue(), losses=losses, model=model, tokenizer=tokenizer)
+    return SimpleNamespace(out=out.getvalue(), losses=losses,
+                           model=model, tokenizer=tokenizer)
 
 
 @contextlib.contextmanager
@@ -87,7 +94,7 @@ def inside(path):
         os.chdir(before)
 
 
-# Gradients -------------------------------------------------------------------------------
+# Gradients --------------------------------------------------------------
 def gradients(f, xs):
     """Return the gradients of f at xs, as backward() finds them."""
     values = [Value(x) for x in xs]
@@ -96,7 +103,8 @@ def gradients(f, xs):
 
 
 def slopes(f, xs, h=1e-5):
-    """Return the gradients of f at xs by going a little up and a little down: no calculus."""
+    """Return the gradients of f at xs by going a little up and a little down: no
+    calculus."""
     def at(i, shift):
         return f(*[Value(x + shift * (i == j)) for j, x in enumerate(xs)]).data
     return [(at(i, h) - at(i, -h)) / (2 * h) for i in range(len(xs))]
@@ -108,7 +116,7 @@ def check_gradients(test, f, xs):
         test.assertAlmostEqual(exact, measured, delta=1e-7 * max(1, abs(exact)))
 
 
-# Models ----------------------------------------------------------------------------------
+# Models -----------------------------------------------------------------
 def values(numbers):
     return [Value(x) for x in numbers]
 
@@ -119,13 +127,21 @@ def data(vector):
 
 def matrices(model):
     """Return all matrices of a model, in the order of its parameters."""
-    return [model.wte, model.wpe, model.lm_head] + [w for b in model.blocks for w in b.values()]
+    return [model.wte, model.wpe, model.lm_head] + \
+        [w for b in model.blocks for w in b.values()]
 
 
 def tiny(chars="abc", n_layer=2, n_embd=4, n_head=2, block_size=6, seed=1):
-    """Return (model, tokenizer): a small GPT, its parameters ten times the usual size."""
+    """Return (model, tokenizer): a small GPT, its parameters ten times the usual size.
+    """
     tokenizer = Tokenizer([chars])
-    model = GPT(tokenizer.vocab_size, n_layer, n_embd, n_head, block_size, random.Random(seed))
+    model = GPT(
+    tokenizer.vocab_size,
+    n_layer,
+    n_embd,
+    n_head,
+    block_size,
+     random.Random(seed))
     for p in model.params:
         p.data *= 10
     return model, tokenizer
@@ -138,7 +154,8 @@ def read(model, tokens):
 
 
 class Fixed:
-    """Stands in for a GPT: row i of the logits comes at position i, whatever the token."""
+    """Stands in for a GPT: row i of the logits comes at position i, whatever the token.
+    """
 
     def __init__(self, rows):
         self.rows, self.block_size, self.params, self.tokens = rows, len(rows), [], []
@@ -151,7 +168,7 @@ class Fixed:
         return [z if isinstance(z, Value) else Value(z) for z in self.rows[position]]
 
 
-# Copies ----------------------------------------------------------------------------------
+# Copies -----------------------------------------------------------------
 def folder(test):
     """Return a new folder that is gone after the test (or the class, in setUpClass)."""
     path = Path(tempfile.mkdtemp())
@@ -170,7 +187,8 @@ def edited(**settings):
 
 
 def program(where, docs=NAMES, **settings):
-    """Put an edited microgpt.py, and docs (text or bytes) as input.txt, into where; return it."""
+    """Put an edited microgpt.py, and docs (text or bytes) as input.txt, into where;
+    return it."""
     if docs is not None:
         content = docs if isinstance(docs, bytes) else docs.encode("utf-8")
         (where / "input.txt").write_bytes(content)
@@ -187,7 +205,8 @@ def copy(path):
 
 
 def run_main(test, docs=NAMES, **settings):
-    """Call main() of an edited copy in its folder; return the module and what it printed."""
+    """Call main() of an edited copy in its folder; return the module and what it
+    printed."""
     path = program(folder(test), docs, **settings)
     module = copy(path)
     with inside(path.parent):
@@ -196,15 +215,19 @@ def run_main(test, docs=NAMES, **settings):
 
 
 def python(*args, cwd, stdin="", encoding="utf-8"):
-    """Run this Python with args in the folder cwd; return its stdout, stderr and returncode."""
+    """Run this Python with args in the folder cwd; return its stdout, stderr and
+    returncode."""
     return subprocess.run([sys.executable, *map(str, args)], cwd=str(cwd), input=stdin,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
                           encoding=encoding, env=environment(encoding))
 
 
 def environment(encoding="utf-8"):
-    """Return the environment without what others set for Python, such as PYTHONUNBUFFERED."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    """Return the environment without what others set for Python, such as
+    PYTHONUNBUFFERED."""
+    env = {
+    name: value for name,
+     value in os.environ.items() if not name.startswith("PYTHON")}
     return dict(env, PYTHONIOENCODING=encoding, PYTHONDONTWRITEBYTECODE="1")
 
 

@@ -1,146 +1,337 @@
-"""How fast is a training step, and what does each idea contribute?   python -m tests.speed [steps]
+"""How long does a training step take, and what does each idea save?   python -m tests.speed [steps]
 
-Every variant undoes one idea of microgpt.py (the last one all of them, which leaves textbook scalar
-autograd) and trains the same model on the same names: CPU milliseconds a step, the best of two.
-Before that, wider models and longer texts, each in a process of its own to tell its peak memory;
-after it, gradients derived by hand.
+It trains models of several sizes first, each in a process of its own, to tell its peak
+memory. Then it undoes the ideas of microgpt.py: one at a time, then all, which leaves
+textbook scalar autograd. At last the gradients are derived by hand. All of these train
+the same model on the same names.
+
+Time is CPU time for a step of train(), without the names that train() invents for its
+rows. As a computer is faster now and slower then, each round measures all variants in
+turn. A variant is compared with the program as it is in the same round, and the
+smallest and the largest ratio of all rounds are told. tests/measure.py compares them
+with README.md.
 """
 import contextlib
 import gc
 import io
+import json
+import math
 import random
 import string
 import subprocess
 import sys
 import time
-from unittest import mock
+from pathlib import Path
 
 import microgpt
-from microgpt import Value
+from microgpt import GPT, Tokenizer, Value
 from tests.by_hand import loss_and_grads
 
+try:
+    import resource
+except ImportError:  # Windows has no such module, so there no peak memory is told
+    resource = None
 
-def dot_unfused(xs, ys, x_data=None):
-    return sum(x * y for x, y in zip(xs, ys))
-
-
-def init_without_tape(self, data, inputs=(), local_grads=()):
-    self.data, self.grad, self.inputs, self.local_grads = data, 0.0, inputs, local_grads
-
-
-def backward_sorted(self):
-    order, seen = [], set()
-
-    def visit(value):
-        if value not in seen:
-            seen.add(value)
-            for source in value.inputs:
-                visit(source)
-            order.append(value)
-
-    visit(self)
-    self.grad = 1.0
-    for value in reversed(order):
-        for source, local_grad in zip(value.inputs, value.local_grads):
-            source.grad += local_grad * value.grad
+ROOT = Path(__file__).resolve().parent.parent
+# only there microgpt.py stops the collector
+CPYTHON = sys.implementation.name == "cpython"
+ROUNDS = 5
+WIDTHS = (8, 16, 32, 64)  # n_embd, on names
+LENGTHS = (15, 31, 63, 127)  # characters, in random texts
 
 
+# The ideas undone -------------------------------------------------------
 def backward_with_zeros(self):
-    nodes, microgpt.tape[:] = microgpt.tape[:], []
+    """Do what Value.backward() does, but pass gradients of 0 on, too."""
+    tape = microgpt.tape
+    if self not in tape:
+        raise RuntimeError("nothing on the tape made this Value: compute it again")
     self.grad = 1.0
-    for node in reversed(nodes):
-        grad = node.grad
-        for value, local_grad in zip(node.inputs, node.local_grads):
+    while tape:
+        result = tape.pop()
+        grad = result.grad
+        for value, local_grad in zip(result.inputs, result.local_grads):
             value.grad += local_grad * grad
 
 
-UNFUSED = [(microgpt, "dot", dot_unfused)]
-SORTED = [(Value, "__init__", init_without_tape), (Value, "backward", backward_sorted)]
-COLLECTED = [(gc, "set_threshold", lambda count: None)] if hasattr(gc, "set_threshold") else []
+def init_without_tape(self, data, inputs=(), local_grads=()):
+    """Do what Value() does, but put nothing on the tape."""
+    self.data = data
+    self.grad = 0.0
+    self.inputs = inputs
+    self.local_grads = local_grads
+
+
+def backward_sorted(self):
+    """Do what Value.backward() does, but find an order from the loss, for lack of a
+    tape."""
+    order = []
+    visit(self, order, set())
+    self.grad = 1.0
+    for result in reversed(order):
+        grad = result.grad
+        if grad != 0:
+            for value, local_grad in zip(result.inputs, result.local_grads):
+                value.grad += local_grad * grad
+
+
+def backward_sorted_with_zeros(self):
+    """Do what backward_sorted() does, but pass gradients of 0 on, too."""
+    order = []
+    visit(self, order, set())
+    self.grad = 1.0
+    for result in reversed(order):
+        grad = result.grad
+        for value, local_grad in zip(result.inputs, result.local_grads):
+            value.grad += local_grad * grad
+
+
+def visit(value, order, visited):
+    """Append to order the inputs of a Value, their inputs first, and then the Value."""
+    if value not in visited:
+        visited.add(value)
+        for source in value.inputs:
+            visit(source, order, visited)
+        order.append(value)
+
+
+def dot_of_single_operations(xs, ys):
+    """Return the dot product, made of two Values per pair."""
+    return sum(x * y for x, y in zip(xs, ys))
+
+
+DOT = (microgpt, "dot", dot_of_single_operations)
+NO_TAPE = (Value, "__init__", init_without_tape)
+AS_IT_IS = "as it is"
+BY_HAND = "gradients by hand"
+
+# What each variant replaces: owner, name, and what is put there.
 VARIANTS = {
-    "as it is": [],
-    "zeros not skipped": [(Value, "backward", backward_with_zeros)],
-    "garbage collector left alone": COLLECTED,
-    "recursive sort, no tape": SORTED,
-    "dot made of * and +": UNFUSED,
-    "all of these: textbook": UNFUSED + SORTED + COLLECTED,
+    AS_IT_IS: [],
+    "zeros not skipped in backward()": [(Value, "backward", backward_with_zeros)],
+    "garbage collector left on": [],
+    "a recursive sort instead of the tape": [NO_TAPE, (Value, "backward", backward_sorted)],
+    "dot made of single * and +": [DOT],
+    "all of these, textbook scalar autograd":
+        [DOT, NO_TAPE, (Value, "backward", backward_sorted_with_zeros)],
 }
+COLLECTED = ["garbage collector left on", "all of these, textbook scalar autograd"]
+if not CPYTHON:
+    del VARIANTS["garbage collector left on"]  # it is the program as it is
 
 
-def names():
-    """Return the names in the order of the default run, and the generator as it is by then."""
-    docs, rng = microgpt.load("input.txt"), random.Random(microgpt.seed)
-    rng.shuffle(docs)
-    return docs, rng
+# Measuring --------------------------------------------------------------
+@contextlib.contextmanager
+def replaced(changes):
+    """Put something else in place of attributes for a while."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, new in changes:
+        setattr(owner, name, new)
+    try:
+        yield
+    finally:
+        for owner, name, old in before:
+            setattr(owner, name, old)
 
 
-def milliseconds(changes, steps, docs, n_embd=microgpt.n_embd, block_size=microgpt.block_size):
-    """Return the CPU milliseconds of one training step with these changes made."""
-    if hasattr(gc, "set_threshold"):
-        gc.set_threshold(700)
-    model = microgpt.GPT(list(string.ascii_lowercase), microgpt.n_layer, n_embd, microgpt.n_head,
-                         block_size, random.Random(microgpt.seed))
-    with contextlib.ExitStack() as stack:
-        for owner, name, new in changes:
-            stack.enter_context(mock.patch.object(owner, name, new))
-        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        start = time.process_time()
-        microgpt.train(model, docs, steps, microgpt.learning_rate)
-        return (time.process_time() - start) / steps * 1000
+def milliseconds(steps, work, collected=False):
+    """Return the CPU milliseconds of a step; work() does all of them.
 
-
-def milliseconds_by_hand(steps, docs):
-    """Return the CPU milliseconds of one step with gradients by hand, Adam included."""
-    chars = list(string.ascii_lowercase)
-    model = microgpt.GPT(chars, microgpt.n_layer, microgpt.n_embd, microgpt.n_head,
-                         microgpt.block_size, random.Random(microgpt.seed))
-    weights = [model.wte, model.wpe, model.lm_head]
-    weights += [block[w] for block in model.blocks for w in block]
-    weights = [[[p.data for p in row] for row in matrix] for matrix in weights]
-    rows = [row for matrix in weights for row in matrix]
-    means, squares = ([[0.0] * len(row) for row in rows] for _ in range(2))
+    The garbage collector is left on if collected, and otherwise as microgpt.py leaves
+    it.
+    """
+    gc.collect()
+    if CPYTHON and not collected:
+        gc.disable()
     start = time.process_time()
-    for step in range(1, steps + 1):
-        tokens = microgpt.encode(docs[step - 1], chars)
-        _, grads = loss_and_grads(weights, tokens, microgpt.n_head)
-        grads = [row for matrix in grads for row in matrix]
-        fix1, fix2 = 1 - 0.85 ** step, 1 - 0.99 ** step
-        for row, grad, m, v in zip(rows, grads, means, squares):
-            m[:] = [0.85 * a + 0.15 * g for a, g in zip(m, grad)]
-            v[:] = [0.99 * a + 0.01 * g * g for a, g in zip(v, grad)]
-            row[:] = [p - 0.01 * (a / fix1) / ((b / fix2) ** 0.5 + 1e-8)
-                      for p, a, b in zip(row, m, v)]
+    try:
+        work()
+    finally:
+        gc.enable()
     return (time.process_time() - start) / steps * 1000
 
 
-def size(n_embd, length):
-    """Print the milliseconds and the peak memory of a model n_embd wide, on texts this long."""
-    import resource  # not on Windows
-    docs, rng = names()
-    if length:
-        docs = ["".join(rng.choices(string.ascii_lowercase, k=length)) for _ in range(10)]
-    ms = min(milliseconds([], 10 if length else 100, docs, n_embd, length + 1 if length else 16)
-             for _ in range(2))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    text = f"texts of {length} characters" if length else "names"
-    print(f"n_embd {n_embd}, {text:30}{ms:8.2f} ms/step{peak:7.0f} MB")
+def shuffled_names():
+    """Return the names of input.txt in the order in which the default run trains on
+    them."""
+    documents = microgpt.read_documents(str(ROOT / "input.txt"), microgpt.block_size)
+    random.Random(microgpt.seed).shuffle(documents)
+    return documents
+
+
+def new_model(tokenizer, n_embd=microgpt.n_embd, block_size=microgpt.block_size):
+    """Return an untrained model as microgpt.py sets it, but for these sizes."""
+    return GPT(tokenizer.vocab_size, microgpt.n_layer, n_embd, microgpt.n_head, block_size,
+               random.Random(microgpt.seed))
+
+
+def train(model, tokenizer, documents, steps):
+    """Train a model without printing and without inventing names; return the losses."""
+    with replaced([(microgpt, "generate", lambda *args: "")]):
+        with contextlib.redirect_stdout(io.StringIO()):
+            return microgpt.train(model, tokenizer, documents,
+                                  steps, microgpt.learning_rate)
+
+
+def train_by_hand(model, tokenizer, documents, steps):
+    """Train the numbers of a model with gradients derived by hand; return the losses.
+    """
+    beta1, beta2 = microgpt.beta1, microgpt.beta2
+    values = [model.wte, model.wpe, model.lm_head]
+    for block in model.blocks:
+        values.extend(block.values())
+    matrices = [[[p.data for p in row] for row in matrix] for matrix in values]
+    rows = [row for matrix in matrices for row in matrix]
+    m = [[0.0] * len(row) for row in rows]
+    v = [[0.0] * len(row) for row in rows]
+    losses = []
+    for step in range(1, steps + 1):
+        document = documents[(step - 1) % len(documents)]
+        tokens = [tokenizer.BOS] + tokenizer.encode(document) + [tokenizer.BOS]
+        loss, grads = loss_and_grads(matrices, tokens, model.n_head)
+        losses.append(loss)
+        rate = microgpt.learning_rate * (1 - (step - 1) / steps)
+        m_weight = 1 - beta1 ** step
+        v_weight = 1 - beta2 ** step
+        row_grads = [row for matrix in grads for row in matrix]
+        for i, (row, grad) in enumerate(zip(rows, row_grads)):
+            m[i] = [beta1 * a + (1 - beta1) * g for a, g in zip(m[i], grad)]
+            v[i] = [beta2 * b + (1 - beta2) * g * g for b, g in zip(v[i], grad)]
+            row[:] = [p - rate * (a / m_weight) / (math.sqrt(b / v_weight) + 1e-8)
+                      for p, a, b in zip(row, m[i], v[i])]
+    return losses
+
+
+def one_round(steps, documents):
+    """Measure each variant once; return {variant: CPU milliseconds of a step}."""
+    tokenizer = Tokenizer(documents)
+    found = {}
+    for name, changes in VARIANTS.items():
+        model = new_model(tokenizer)
+        with replaced(changes):
+            found[name] = milliseconds(
+                steps, lambda: train(model, tokenizer, documents, steps), name in COLLECTED)
+    model = new_model(tokenizer)
+    found[BY_HAND] = milliseconds(
+        steps, lambda: train_by_hand(model, tokenizer, documents, steps))
+    return found
+
+
+def speeds(steps=100, rounds=ROUNDS):
+    """Measure all variants; return {variant: {"ms", "low", "high"}}.
+
+    ms is the shortest time of a step. low and high are the smallest and the largest
+    ratio to the program as it is in the same round.
+    """
+    documents = shuffled_names()
+    measured = [one_round(steps, documents) for _ in range(rounds)]
+    found = {}
+    for name in measured[0]:
+        ratios = [times[name] / times[AS_IT_IS] for times in measured]
+        shortest = min(times[name] for times in measured)
+        found[name] = {"ms": shortest, "low": min(ratios), "high": max(ratios)}
+    return found
+
+
+# Sizes ------------------------------------------------------------------
+def size_here(n_embd, length, steps):
+    """Train a model n_embd wide on texts of this length, or on names if it is 0.
+
+    Returns {"parameters", "ms", "megabytes"}: the shortest time of three, and the peak
+    memory of this process, or None where it cannot be known.
+    """
+    if length == 0:
+        documents = shuffled_names()
+        tokenizer = Tokenizer(documents)
+        block_size = microgpt.block_size
+    else:
+        rng = random.Random(microgpt.seed)
+        letters = string.ascii_lowercase
+        documents = ["".join(rng.choices(letters, k=length)) for _ in range(steps)]
+        tokenizer = Tokenizer([letters])
+        block_size = length + 1
+    times = []
+    for _ in range(3):
+        model = new_model(tokenizer, n_embd, block_size)
+        times.append(
+    milliseconds(
+        steps,
+        lambda: train(
+            model,
+            tokenizer,
+            documents,
+             steps)))
+    return {"parameters": len(model.params), "ms": min(times),
+                              "megabytes": peak_megabytes()}
+
+
+def peak_megabytes():
+    """Return the largest memory this process has had, in units of 2 ** 20 bytes."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2 ** 20 if sys.platform == "darwin" else peak / 2 ** 10  # bytes or kilobytes
+
+
+def size(n_embd, length, steps):
+    """Return what size_here() returns, measured in a process of its own."""
+    command = [
+    sys.executable,
+    "-m",
+    "tests.speed",
+    "size",
+    str(n_embd),
+    str(length),
+     str(steps)]
+    done = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout.decode("ascii"))
+
+
+def widths(steps=100):
+    """Return {n_embd: what size_here() returns}, trained on names."""
+    return {n_embd: size(n_embd, 0, steps) for n_embd in WIDTHS}
+
+
+def lengths(steps=10):
+    """Return {characters: what size_here() returns}, trained on random texts."""
+    return {length: size(microgpt.n_embd, length, steps) for length in LENGTHS}
+
+
+# Telling ----------------------------------------------------------------
+def tell_sizes(title, sizes):
+    """Print a row for each size."""
+    for key, found in sizes.items():
+        row = f"{title + ' ' + str(key):40}{found['parameters']:8,} parameters"
+        row += f"{found['ms']:9.2f} ms/step"
+        if found["megabytes"] is not None:
+            row += f"{found['megabytes']:6.0f} MB"
+        print(row, flush=True)
+
+
+def tell_speeds(found):
+    """Print a row for each variant."""
+    for name, row in found.items():
+        times = f"{row['low']:.2f} to {row['high']:.2f} times as long"
+        print(
+    f"{name:40}{row['ms']:8.2f} ms/step  {'' if name == AS_IT_IS else times}".rstrip())
 
 
 def main(steps):
-    # A process starts with the peak memory of its parent, so those who tell theirs come first.
-    sizes = [(n_embd, 0) for n_embd in (8, 16, 32, 64)] + [(16, n) for n in (15, 31, 63, 127)]
-    for n_embd, length in sizes:
-        subprocess.run([sys.executable, "-m", "tests.speed", str(n_embd), str(length)], check=True)
-    docs, _ = names()
-    best = {name: min(milliseconds(changes, steps, docs) for _ in range(2))
-            for name, changes in VARIANTS.items()}
-    best["gradients by hand"] = min(milliseconds_by_hand(steps, docs) for _ in range(2))
-    for name, ms in best.items():
-        print(f"{name:30}{ms:8.2f} ms/step{ms / best['as it is']:7.1f} times", flush=True)
+    """Measure and tell all; random texts, which are longer than names, get a tenth of
+    the steps."""
+    # A process starts with the peak memory of its parent, so these come while
+    # it is small.
+    if resource is None:
+        print("peak memory is left out: Python cannot tell it on Windows")
+    tell_sizes("names, n_embd", widths(steps))
+    tell_sizes("characters of random text:", lengths(math.ceil(steps / 10)))
+    if not CPYTHON:
+        print("this Python's garbage collector is on in all variants")
+    tell_speeds(speeds(steps))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        size(*map(int, sys.argv[1:]))
+    if sys.argv[1:2] == ["size"]:
+        print(json.dumps(size_here(*map(int, sys.argv[2:]))))
     else:
         main(int(sys.argv[1]) if sys.argv[1:] else 100)

@@ -30,7 +30,8 @@ OPERATIONS = [
     ("exp", lambda a: a.exp(), math.exp, ANY),
     ("log", lambda a: a.log(), math.log, POSITIVE),
     ("relu", lambda a: a.relu(), lambda a: max(a, 0.0), ANY),
-    ("sum", lambda a, b: sum([a, b, a]), None, PAIRS),  # starts with 0 + a: an int on the left
+    # starts with 0 + a: an int on the left
+    ("sum", lambda a, b: sum([a, b, a]), None, PAIRS),
     ("mixed", lambda a, b: (a * b).exp() / (a ** 2 + 1) - b.relu() * a, lambda a, b:
      math.exp(a * b) / (a ** 2 + 1) - max(b, 0) * a, PAIRS),
 ]
@@ -48,24 +49,30 @@ class Operations(unittest.TestCase):
             for point in points:
                 with self.subTest(name, point=point):
                     result = operation(*map(Value, point)).data
-                    self.assertAlmostEqual(result, (floats or operation)(*point), places=12)
+                    self.assertAlmostEqual(
+    result, (floats or operation)(
+        *point), places=12)
 
     def test_gradients(self):
-        """Every operation's gradient, in either order of its operands, is its measured slope."""
+        """Every operation's gradient, in either order of its operands, is its measured
+        slope."""
         for name, operation, _, points in OPERATIONS:
             for point in points:
                 with self.subTest(name, point=point):
                     check_gradients(self, operation, point)
 
     def test_check_can_fail(self):
-        """Negative control: a slope that is wrong by a thousandth does not pass the check."""
+        """Negative control: a slope that is wrong by a thousandth does not pass the
+        check."""
         def wrong(value):
-            return Value(math.exp(value.data), (value,), (math.exp(value.data) * 1.001,))
+            return Value(math.exp(value.data), (value,),
+                         (math.exp(value.data) * 1.001,))
         with mock.patch.object(Value, "exp", wrong), self.assertRaises(AssertionError):
             check_gradients(self, lambda a: a.exp(), (0.5,))
 
     def test_relu_is_flat_at_0(self):
-        """ReLU's slope is 0 for negatives and at 0 itself, where it has a corner, and 1 above."""
+        """ReLU's slope is 0 for negatives and at 0 itself, where it has a corner, and 1
+        above."""
         slopes = [gradients(Value.relu, [x])[0] for x in (-2.0, 0.0, 1e-9, 2.0)]
         self.assertEqual(slopes, [0, 0, 1, 1])
 
@@ -120,7 +127,8 @@ class Backward(unittest.TestCase):
         self.assertEqual(result.grad, 1)
 
     def test_order_of_the_tape(self):
-        """On the tape every input stands before its results, so reading backwards suffices."""
+        """On the tape every input stands before its results, so reading backwards
+        suffices."""
         (Value(2.0) * Value(3.0) - Value(1.0).exp() / 7).relu()
         place = {id(value): i for i, value in enumerate(tape)}
         for node in tape:
@@ -128,7 +136,8 @@ class Backward(unittest.TestCase):
                 self.assertLess(place.get(id(value), -1), place[id(node)])
 
     def test_what_is_on_the_tape(self):
-        """Computed Values join the end of the tape as they are made; parameters never do."""
+        """Computed Values join the end of the tape as they are made; parameters never
+        do."""
         tape.clear()
         parameter = Value(2.0)
         first = parameter * 3
@@ -136,7 +145,8 @@ class Backward(unittest.TestCase):
         self.assertEqual(tape, [first, second])
 
     def test_tape_is_empty_afterwards(self):
-        """backward() leaves the tape empty, so that the graph's memory is given back."""
+        """backward() leaves the tape empty, so that the graph's memory is given back.
+        """
         (Value(2.0) * 3 + 1).backward()
         self.assertEqual(tape, [])
 
@@ -150,7 +160,8 @@ class Backward(unittest.TestCase):
         self.assertEqual(a.grad, 3)
 
     def test_cleared_tape(self):
-        """After tape.clear() a result cannot be walked back from; the parameters live on."""
+        """After tape.clear() a result cannot be walked back from; the parameters live
+        on."""
         a = Value(2.0)
         result = a * 3
         tape.clear()
@@ -172,7 +183,8 @@ class Backward(unittest.TestCase):
         self.assertEqual(a.grad, 3)
 
     def test_a_float_has_forgotten(self):
-        """A Value keeps the Values it was made from; its slopes are those of the operation."""
+        """A Value keeps the Values it was made from; its slopes are those of the
+        operation."""
         a, b = Value(2.0), Value(5.0)
         product = a * b
         self.assertEqual((product.inputs, product.local_grads), ((a, b), (5.0, 2.0)))
@@ -191,7 +203,8 @@ class Backward(unittest.TestCase):
         self.assertEqual((a.grad, later.grad), (3, 0))
 
     def test_grads_add_up(self):
-        """Gradients of two graphs add up until they are set to 0, as train() does each step."""
+        """Gradients of two graphs add up until they are set to 0, as train() does each
+        step."""
         a = Value(2.0)
         (a * 3).backward()
         (a * 4).backward()
@@ -202,14 +215,16 @@ class Backward(unittest.TestCase):
         self.assertEqual((Value(2.0) * 3).grad, 0)
 
     def test_abandoned_forward_pass(self):
-        """A result that is computed and then dropped does not disturb the next gradients."""
+        """A result that is computed and then dropped does not disturb the next
+        gradients."""
         a = Value(2.0)
         (a * 3).exp()  # on the tape, never walked
         (a * 5).backward()
         self.assertEqual(a.grad, 5)
 
     def test_nothing_to_pass_on(self):
-        """A node the result does not use passes nothing on, even where its slope is infinite."""
+        """A node the result does not use passes nothing on, even where its slope is
+        infinite."""
         a = Value(2.0)
         a * math.inf  # its gradient is 0, and 0 * inf would be nan
         (a * 3).backward()
@@ -219,7 +234,8 @@ class Backward(unittest.TestCase):
 class Dot(unittest.TestCase):
     def test_value(self):
         """dot gives the number of the long way, one * and one + at a time."""
-        xs, ys = [Value(x) for x in (2.0, -1.0, 0.5)], [Value(y) for y in (3.0, 4.0, -6.0)]
+        xs, ys = [Value(x) for x in (2.0, -1.0, 0.5)], [Value(y)
+                        for y in (3.0, 4.0, -6.0)]
         self.assertEqual(dot(xs, ys).data, long_way(xs, ys).data)
         self.assertEqual(dot(xs, ys).data, -1)
 
@@ -231,17 +247,20 @@ class Dot(unittest.TestCase):
 
     def test_with_itself(self):
         """dot(x, x), as in rmsnorm, has the slope 2x: both sides count."""
-        self.assertEqual(gradients(lambda *x: dot(list(x), list(x)), [3.0, -5.0]), [6, -10])
+        self.assertEqual(
+            gradients(lambda *x: dot(list(x), list(x)), [3.0, -5.0]), [6, -10])
 
     def test_one_node(self):
-        """dot costs one node, whatever the length; the long way two per term: why it is fast."""
+        """dot costs one node, whatever the length; the long way two per term: why it is
+        fast."""
         xs = [Value(float(i)) for i in range(8)]
         before = len(tape)
         dot(xs, xs)
         self.assertEqual(len(tape) - before, 1)
 
     def test_lengths(self):
-        """dot refuses vectors of different lengths, where zip would drop the rest in silence."""
+        """dot refuses vectors of different lengths, where zip would drop the rest in
+        silence."""
         for n, m in ((2, 3), (3, 2)):
             with self.assertRaisesRegex(ValueError, rf"\b{n}\b.*\b{m}\b"):
                 dot([Value(1.0)] * n, [Value(1.0)] * m)

@@ -1,4 +1,5 @@
-"""Section 3 of microgpt.py, and the loss: the parameters, the layers, the model made of them."""
+"""Section 3 of microgpt.py, and the loss: the parameters, the layers, the model made of
+them."""
 import math
 import random
 import statistics
@@ -16,12 +17,14 @@ def floats(rows):
 
 
 def masked(model, tokens):
-    """The same model as the papers write it: all tokens at once, a mask, floats, no cache."""
+    """The same model as the papers write it: all tokens at once, a mask, floats, no
+    cache."""
     def product(xs, w):
         return [[sum(a * b for a, b in zip(x, row)) for row in floats(w)] for x in xs]
 
     def norm(xs):
-        return [[a / math.sqrt(sum(b * b for b in x) / len(x) + 1e-5) for a in x] for x in xs]
+        return [[a / math.sqrt(sum(b * b for b in x) / len(x) + 1e-5)
+                               for a in x] for x in xs]
 
     def add(xs, ys):
         return [[a + b for a, b in zip(x, y)] for x, y in zip(xs, ys)]
@@ -56,7 +59,8 @@ class Layers(unittest.TestCase):
         self.assertEqual(data(linear(values([10, 1]), w)), [12, 34, 56])
 
     def test_matches(self):
-        """A dot product is large where the signs agree: the three examples of the comment."""
+        """A dot product is large where the signs agree: the three examples of the
+        comment."""
         row = values([1, -1])
         self.assertEqual([dot(row, values(x)).data for x in ([2, -2], [-2, 2], [2, 2])],
                          [4, -4, 0])
@@ -66,15 +70,23 @@ class Layers(unittest.TestCase):
         self.assertEqual(data(add(values([1, 2]), values([10, 20]))), [11, 22])
 
     def test_two_linear_steps_are_one(self):
-        """Without ReLU two linear steps do what one does, with the product of the matrices."""
+        """Without ReLU two linear steps do what one does, with the product of the
+        matrices."""
         first, second = [values(row) for row in ([1, 2], [3, 4])], [values([5, -6])]
         product = [values([5 * 1 - 6 * 3, 5 * 2 - 6 * 4])]
         x = values([0.5, -7])
-        self.assertEqual(data(linear(linear(x, first), second)), data(linear(x, product)))
+        self.assertEqual(
+    data(
+        linear(
+            linear(
+                x, first), second)), data(
+                    linear(
+                        x, product)))
 
     def test_mlp(self):
         """The MLP is linear, ReLU, linear: a row that does not match adds nothing."""
-        block = dict(fc1=[values(row) for row in ([1, 0], [0, 1])], fc2=[values([10, 100])])
+        block = dict(fc1=[values(row)
+                     for row in ([1, 0], [0, 1])], fc2=[values([10, 100])])
         self.assertEqual(data(mlp(values([2, -3]), block)), [20])
         self.assertEqual(data(mlp(values([2, 3]), block)), [320])
 
@@ -87,7 +99,8 @@ class Layers(unittest.TestCase):
     def test_softmax_formula(self):
         """softmax gives e^score over the sum of all of them."""
         parts = [math.exp(score) for score in (1.0, 3.0, -2.0)]
-        self.assertClose(data(softmax(values([1.0, 3.0, -2.0]))), [p / sum(parts) for p in parts])
+        self.assertClose(
+            data(softmax(values([1.0, 3.0, -2.0]))), [p / sum(parts) for p in parts])
 
     def test_softmax_sums_to_1(self):
         """The shares that softmax gives are positive and sum to 1."""
@@ -97,8 +110,10 @@ class Layers(unittest.TestCase):
             self.assertGreater(min(shares), 0)
 
     def test_softmax_ignores_a_shift(self):
-        """Adding the same number to all scores changes no share: only differences count."""
-        self.assertClose(data(softmax(values([1.0, 2.5]))), data(softmax(values([-6.0, -4.5]))))
+        """Adding the same number to all scores changes no share: only differences
+        count."""
+        self.assertClose(data(softmax(values([1.0, 2.5]))), data(
+            softmax(values([-6.0, -4.5]))))
 
     def test_softmax_ratio(self):
         """One point more makes a probability e = 2.72 times as large."""
@@ -106,12 +121,14 @@ class Layers(unittest.TestCase):
         self.assertAlmostEqual(high / low, math.e)
 
     def test_softmax_survives_1000(self):
-        """Scores whose e^score is too large for a float, or all too small, are no trouble."""
+        """Scores whose e^score is too large for a float, or all too small, are no
+        trouble."""
         self.assertEqual(data(softmax(values([1000.0, 0.0]))), [1, 0])
         self.assertEqual(data(softmax(values([-1000.0, -1000.0]))), [0.5, 0.5])
 
     def test_softmax_gradients(self):
-        """softmax's gradients are right, though the top score is subtracted as a bare number."""
+        """softmax's gradients are right, though the top score is subtracted as a bare
+        number."""
         check_gradients(self, lambda *s: sum(p * w for p, w in zip(softmax(s), (1.0, -2.0, 5.0))),
                         [0.5, -1.0, 2.0])
 
@@ -123,9 +140,11 @@ class Layers(unittest.TestCase):
         self.assertClose([a / y[0] for a in y], [a / x[0] for a in x])
 
     def test_rmsnorm_of_nothing(self):
-        """The 1e-5 spares rmsnorm a division by 0, and dampens what is next to nothing."""
+        """The 1e-5 spares rmsnorm a division by 0, and dampens what is next to nothing.
+        """
         self.assertEqual(data(rmsnorm(values([0.0, 0.0]))), [0, 0])
-        self.assertClose(data(rmsnorm(values([0.002, 0.0]))), [0.002 / math.sqrt(1.2e-5), 0])
+        self.assertClose(data(rmsnorm(values([0.002, 0.0]))), [
+                         0.002 / math.sqrt(1.2e-5), 0])
 
     def test_rmsnorm_gradients(self):
         """rmsnorm's gradients are right, also through the divisor."""
@@ -136,7 +155,8 @@ class Layers(unittest.TestCase):
 class Attention(unittest.TestCase):
     def setUp(self):
         self.block = tiny(n_layer=1)[0].blocks[0]
-        self.xs = [[1.0, -1.0, 0.5, 2.0], [0.25, 1.0, -2.0, 0.5], [-1.0, 2.0, 1.0, -0.5]]
+        self.xs = [[1.0, -1.0, 0.5, 2.0],
+            [0.25, 1.0, -2.0, 0.5], [-1.0, 2.0, 1.0, -0.5]]
         self.block["wo"] = self.identity()  # the heads side by side, not combined
 
     def identity(self):
@@ -147,46 +167,60 @@ class Attention(unittest.TestCase):
         return [data(attention(values(x), self.block, memory, n_head)) for x in xs]
 
     def test_first_token(self):
-        """At position 0 there is only the token itself: its weight is 1, it gets its own value."""
+        """At position 0 there is only the token itself: its weight is 1, it gets its
+        own value."""
         own = data(linear(values(self.xs[0]), self.block["wv"]))
         self.assertEqual(self.attend(self.xs[:1]), [own])
 
     def test_a_token_finds_itself(self):
-        """Token t attends to itself, too: with a key that fits best it gets its own value."""
+        """Token t attends to itself, too: with a key that fits best it gets its own
+        value."""
         loud = [[100 * a for a in x] for x in ([1, 0, 1, 0], [0, 1, 0, 1])]
         for w in ("wq", "wk", "wv"):
             self.block[w] = self.identity()
         self.assertEqual(self.attend(loud)[1], loud[1])
 
     def test_average(self):
-        """Where all keys fit alike, each token gets the mean of the values up to its own."""
+        """Where all keys fit alike, each token gets the mean of the values up to its
+        own."""
         self.block["wk"] = [values([0.0] * 4)] * 4
         got = [data(linear(values(x), self.block["wv"])) for x in self.xs]
         for i in range(4):
-            self.assertAlmostEqual(self.attend(self.xs)[2][i], sum(v[i] for v in got) / 3)
+            self.assertAlmostEqual(
+    self.attend(
+        self.xs)[2][i], sum(
+            v[i] for v in got) / 3)
 
     def test_heads_are_independent(self):
-        """A head reads and writes its own slice: another query for head 0 leaves head 1 alone."""
+        """A head reads and writes its own slice: another query for head 0 leaves head 1
+        alone."""
         before = self.attend(self.xs)
-        self.block["wq"][0][0].data += 3  # row 0 makes number 0 of the query, in head 0's slice
+        # row 0 makes number 0 of the query, in head 0's slice
+        self.block["wq"][0][0].data += 3
         after = self.attend(self.xs)
         self.assertNotEqual(before[2][:2], after[2][:2])
         self.assertEqual(before[2][2:], after[2][2:])
 
     def test_heads_side_by_side(self):
         """Two heads of two numbers do not do what one head of four does."""
-        self.assertNotEqual(self.attend(self.xs, n_head=2), self.attend(self.xs, n_head=1))
+        self.assertNotEqual(
+    self.attend(
+        self.xs, n_head=2), self.attend(
+            self.xs, n_head=1))
 
     def test_scores_are_divided(self):
-        """Scores are divided by the root of head_dim, so that long heads are no louder."""
+        """Scores are divided by the root of head_dim, so that long heads are no louder.
+        """
         for w in ("wq", "wk", "wv"):
             self.block[w] = self.identity()
         second = self.attend([[1.0, 0, 0, 0], [0, 2.0, 0, 0]], n_head=1)[1]
-        odds = math.exp(2.0 * 2.0 / math.sqrt(4))  # its own score is 2 * 2, the first's is 0
+        # its own score is 2 * 2, the first's is 0
+        odds = math.exp(2.0 * 2.0 / math.sqrt(4))
         self.assertAlmostEqual(second[0], 1 / (1 + odds))
 
     def test_memory_grows(self):
-        """Each token adds one key and one value: what later tokens find is computed once."""
+        """Each token adds one key and one value: what later tokens find is computed
+        once."""
         memory = {"keys": [], "values": []}
         for n, x in enumerate(self.xs, start=1):
             attention(values(x), self.block, memory, 2)
@@ -195,16 +229,19 @@ class Attention(unittest.TestCase):
     def test_weighted_values(self):
         """The comment's example: 0.1, 0.7 and 0.2 of the values of BOS, a and v."""
         weights, column = values([0.1, 0.7, 0.2]), values([10.0, 20.0, 40.0])
-        self.assertAlmostEqual(dot(weights, column).data, 0.1 * 10 + 0.7 * 20 + 0.2 * 40)
+        self.assertAlmostEqual(dot(weights, column).data,
+                               0.1 * 10 + 0.7 * 20 + 0.2 * 40)
 
     def test_coin_tosses(self):
-        """A sum of n products of either sign, or the lead in n tosses, is about the root of n."""
+        """A sum of n products of either sign, or the lead in n tosses, is about the
+        root of n."""
         rng = random.Random(1)
         for n, lead in ((4, 2), (100, 10)):
             leads = [sum(rng.choice((-1, 1)) for _ in range(n)) for _ in range(2000)]
             self.assertAlmostEqual(statistics.pstdev(leads) / lead, 1, delta=0.1)
         for n in (4, 16, 64):
-            sums = [sum(rng.gauss(0, 1) * rng.gauss(0, 1) for _ in range(n)) for _ in range(2000)]
+            sums = [sum(rng.gauss(0, 1) * rng.gauss(0, 1)
+                        for _ in range(n)) for _ in range(2000)]
             self.assertAlmostEqual(statistics.pstdev(sums) / math.sqrt(n), 1, delta=0.1)
 
     def test_large_scores_teach_nothing(self):
@@ -223,7 +260,8 @@ class Attention(unittest.TestCase):
 class Parameters(unittest.TestCase):
     def test_count(self):
         """There are n_embd (2 vocab + block) + 12 n_layer n_embd^2 parameters."""
-        for vocab, layers, embd, block in ((27, 1, 16, 16), (4, 2, 4, 6), (10, 3, 8, 5)):
+        for vocab, layers, embd, block in (
+            (27, 1, 16, 16), (4, 2, 4, 6), (10, 3, 8, 5)):
             model = GPT(vocab, layers, embd, 2, block, random.Random(1))
             count = embd * (2 * vocab + block) + 12 * layers * embd ** 2
             self.assertEqual(len(model.params), count)
@@ -234,11 +272,20 @@ class Parameters(unittest.TestCase):
         self.assertEqual(27 * 16 + 16 * 16 + 27 * 16 + 4 * 16 * 16 + 2 * 64 * 16, 4192)
 
     def test_order(self):
-        """They are drawn row by row: wte, wpe, lm_head, then each block's wq wk wv wo fc1 fc2."""
+        """They are drawn row by row: wte, wpe, lm_head, then each block's wq wk wv wo
+        fc1 fc2."""
         model, rng = GPT(4, 2, 4, 2, 6, random.Random(1)), random.Random(1)
-        blocks = [b[w] for b in model.blocks for w in ("wq", "wk", "wv", "wo", "fc1", "fc2")]
+        blocks = [
+    b[w] for b in model.blocks for w in (
+        "wq",
+        "wk",
+        "wv",
+        "wo",
+        "fc1",
+         "fc2")]
         for w in [model.wte, model.wpe, model.lm_head] + blocks:
-            self.assertEqual(floats(w), [[rng.gauss(0, 0.08) for _ in row] for row in w])
+            self.assertEqual(floats(w), [[rng.gauss(0, 0.08)
+                             for _ in row] for row in w])
 
     def test_most_are_small(self):
         """Most of the random parameters, 98 of 100, are between -0.2 and 0.2."""
@@ -289,7 +336,8 @@ class Parameters(unittest.TestCase):
 
 class Model(unittest.TestCase):
     def test_gradients(self):
-        """Every parameter of a GPT of two blocks and two heads has the gradient measured there."""
+        """Every parameter of a GPT of two blocks and two heads has the gradient
+        measured there."""
         model, tokenizer = tiny("ab")
         document_loss(model, tokenizer, "abb").backward()
         h = 1e-5
@@ -301,7 +349,8 @@ class Model(unittest.TestCase):
             self.assertAlmostEqual(p.grad, (up - down) / (2 * h), delta=tolerance)
 
     def test_gradients_are_there(self):
-        """In every matrix some gradient is far from 0, so the check before this one says much."""
+        """In every matrix some gradient is far from 0, so the check before this one
+        says much."""
         model, tokenizer = tiny("ab")
         document_loss(model, tokenizer, "abb").backward()
         for w in matrices(model):
@@ -361,14 +410,16 @@ class Model(unittest.TestCase):
         return model
 
     def test_order_needs_positions(self):
-        """Without positions one block guesses the same after "abc" and "bac", two do not."""
+        """Without positions one block guesses the same after "abc" and "bac", two do
+        not."""
         for n_layer, same in ((1, True), (2, False)):
             model = self.without_positions(n_layer)
             one, other = read(model, [3, 0, 1, 2])[3], read(model, [3, 1, 0, 2])[3]
             self.assertEqual(max(abs(a - b) for a, b in zip(one, other)) < 1e-12, same)
 
     def test_positions_matter(self):
-        """With positions, the order of the earlier tokens changes the guess of one block, too."""
+        """With positions, the order of the earlier tokens changes the guess of one
+        block, too."""
         model = tiny(n_layer=1)[0]
         one, other = read(model, [3, 0, 1, 2])[3], read(model, [3, 1, 0, 2])[3]
         self.assertGreater(max(abs(a - b) for a, b in zip(one, other)), 0.01)
@@ -383,7 +434,8 @@ class Model(unittest.TestCase):
         self.assertEqual(read(model, [3])[0], data(linear(x, model.lm_head)))
 
     def test_small_at_first(self):
-        """In a new model x is about 0.1 and a block adds no less; scaled, x is several times that."""
+        """In a new model x is about 0.1 and a block adds no less; scaled, x is several
+        times that."""
         def size(vectors):
             return statistics.mean(math.sqrt(dot(x, x).data / len(x)) for x in vectors)
         model, rng = GPT(27, 1, 16, 4, 16, random.Random(1)), random.Random(2)
@@ -396,7 +448,8 @@ class Model(unittest.TestCase):
         self.assertGreater(size(normed), 4 * size(added))
 
     def test_gradients_do_not_fade(self):
-        """Through 8 blocks the gradient arrives at wte; without the residuals it fades to 0."""
+        """Through 8 blocks the gradient arrives at wte; without the residuals it fades
+        to 0."""
         def arriving():
             model = GPT(4, 8, 8, 2, 6, random.Random(1))
             document_loss(model, Tokenizer(["abc"]), "abc").backward()
@@ -411,7 +464,8 @@ class Model(unittest.TestCase):
         self.assertLess(arriving(), with_residuals / 1e5)
 
     def test_gradients_flow_through_the_cache(self):
-        """Keys and values stay live: only through them does a later loss reach an earlier token."""
+        """Keys and values stay live: only through them does a later loss reach an
+        earlier token."""
         model = tiny()[0]
         cache = model.new_cache()
         for position, token in enumerate([0, 1, 2]):
@@ -422,11 +476,13 @@ class Model(unittest.TestCase):
 
 class Loss(unittest.TestCase):
     def test_by_hand(self):
-        """Gradients derived by hand, without autograd, are those of backward(), all of them."""
+        """Gradients derived by hand, without autograd, are those of backward(), all of
+        them."""
         model, tokenizer = tiny()
         loss = document_loss(model, tokenizer, "abcab")
         loss.backward()
-        own, grads = loss_and_grads(list(map(floats, matrices(model))), [3, 0, 1, 2, 0, 1, 3], 2)
+        own, grads = loss_and_grads(list(map(floats, matrices(model))), [
+                                    3, 0, 1, 2, 0, 1, 3], 2)
         self.assertAlmostEqual(own, loss.data, places=12)
         flat = [g for matrix in grads for row in matrix for g in row]
         for p, grad in zip(model.params, flat):
@@ -434,7 +490,8 @@ class Loss(unittest.TestCase):
         self.assertEqual(len(flat), len(model.params))
 
     def test_untrained(self):
-        """Before training the loss is near log(vocab_size): nothing is known, all is guessed."""
+        """Before training the loss is near log(vocab_size): nothing is known, all is
+        guessed."""
         for chars in ("abcdefghijklmnopqrstuvwxyz", "abcd"):
             tokenizer, rng = Tokenizer([chars]), random.Random(4)
             model = GPT(tokenizer.vocab_size, 1, 16, 4, 16, random.Random(3))
@@ -443,24 +500,28 @@ class Loss(unittest.TestCase):
                                    math.log(len(chars) + 1), delta=0.15)
 
     def test_examples(self):
-        """-log p of 1, 0.5 and 0.01 is 0, 0.69 and 4.61; log 27 is 3.296 and exp undoes it."""
+        """-log p of 1, 0.5 and 0.01 is 0, 0.69 and 4.61; log 27 is 3.296 and exp undoes
+        it."""
         self.assertEqual([round(-Value(p).log().data, 2) for p in (1, 0.5, 0.01)],
                          [0, 0.69, 4.61])
         self.assertEqual(round(math.log(27), 3), 3.296)
         self.assertAlmostEqual(Value(27).log().exp().data, 27)
 
     def test_cross_entropy(self):
-        """The loss is the mean of -log softmax at the right next token, BOS at the end included."""
+        """The loss is the mean of -log softmax at the right next token, BOS at the end
+        included."""
         rows = [[1.0, -2.0, 0.5], [0.25, 3.0, 1.0], [2.0, 2.0, -1.0]]
         targets = [0, 1, 2]  # a, b, BOS
-        by_hand = [-math.log(data(softmax(values(r)))[t]) for r, t in zip(rows, targets)]
+        by_hand = [-math.log(data(softmax(values(r)))[t])
+                             for r, t in zip(rows, targets)]
         model = Fixed(rows)
         loss = document_loss(model, Tokenizer(["ab"]), "ab")
         self.assertAlmostEqual(loss.data, sum(by_hand) / 3, places=12)
         self.assertEqual(model.tokens, [2, 0, 1])  # read: BOS, a, b
 
     def test_losses_add_up(self):
-        """The losses of a name sum up to -log of its probability, the product of its tokens'."""
+        """The losses of a name sum up to -log of its probability, the product of its
+        tokens'."""
         rows = [[1.0, -2.0, 0.5], [0.25, 3.0, 1.0]]
         probs = [data(softmax(values(row))) for row in rows]
         loss = document_loss(Fixed(rows), Tokenizer(["ab"]), "a")
@@ -472,7 +533,8 @@ class Loss(unittest.TestCase):
         self.assertAlmostEqual(loss.data, math.log(3))
 
     def test_slope(self):
-        """The loss's slope for the logits is probs - onehot, over the number of guesses."""
+        """The loss's slope for the logits is probs - onehot, over the number of
+        guesses."""
         rows = [values([1.0, -2.0, 0.5]), values([0.25, 3.0, 1.0])]
         document_loss(Fixed(rows), Tokenizer(["ab"]), "a").backward()
         for row, target in zip(rows, (0, 2)):
@@ -480,7 +542,8 @@ class Loss(unittest.TestCase):
                 self.assertAlmostEqual(row[i].grad, (prob - (i == target)) / 2)
 
     def test_long_document(self):
-        """Of a long document the first block_size tokens are guessed, and BOS only if it fits."""
+        """Of a long document the first block_size tokens are guessed, and BOS only if
+        it fits."""
         model, tokenizer = tiny(block_size=4)
         losses = [document_loss(model, tokenizer, text).data
                   for text in ("abca", "abcab", "abcaccc", "abc")]
@@ -492,7 +555,10 @@ class Loss(unittest.TestCase):
         """mean_loss is the mean over documents, whatever their length."""
         model, tokenizer = tiny()
         losses = [document_loss(model, tokenizer, text).data for text in ("a", "bcab")]
-        self.assertAlmostEqual(mean_loss(model, tokenizer, ["a", "bcab"]), sum(losses) / 2)
+        self.assertAlmostEqual(
+    mean_loss(
+        model, tokenizer, [
+            "a", "bcab"]), sum(losses) / 2)
 
     def test_looking_is_not_learning(self):
         """mean_loss gives a float, changes no gradient, and leaves the tape empty."""
@@ -502,7 +568,8 @@ class Loss(unittest.TestCase):
         self.assertEqual(tape, [])
 
     def test_gradients_add_up(self):
-        """backward() adds to the gradients: after a second time they are twice as large."""
+        """backward() adds to the gradients: after a second time they are twice as
+        large."""
         model, tokenizer = tiny()
         document_loss(model, tokenizer, "ab").backward()
         once = [p.grad for p in model.params]
@@ -513,7 +580,8 @@ class Loss(unittest.TestCase):
     def test_two_documents_in_one_loss(self):
         """The losses of two documents can be added up before backward(): a batch."""
         model, tokenizer = tiny()
-        (document_loss(model, tokenizer, "ab") + document_loss(model, tokenizer, "c")).backward()
+        (document_loss(model, tokenizer, "ab") +
+     document_loss(model, tokenizer, "c")).backward()
         batch = [p.grad for p in model.params]
         for p in model.params:
             p.grad = 0.0

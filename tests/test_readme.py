@@ -1,4 +1,5 @@
-"""README.md: its examples run as they stand there, and what a default run shows is computed."""
+"""README.md: its examples run as they stand there, and what a default run shows is
+computed."""
 import codeop
 import contextlib
 import doctest
@@ -24,7 +25,8 @@ RECIPES = [text for kind, text in BLOCKS if kind == "python" and ">>>" not in te
 
 
 def quoted(pattern):
-    """Return what README.md has for the groups of a pattern, in which a blank is any space."""
+    """Return what README.md has for the groups of a pattern, in which a blank is any
+    space."""
     found = re.findall(pattern.replace(" ", r"\s+"), README, re.S)
     assert len(found) == 1, f"README.md has {pattern!r} {len(found)} times"
     return found[0]
@@ -37,14 +39,16 @@ def block_after(words):
 
 @functools.lru_cache(maxsize=None)
 def split_names():
-    """Return (all names as the default run shuffles them, those trained on, held-out ones)."""
+    """Return (all names as the default run shuffles them, those trained on, held-out
+    ones)."""
     docs = read_documents(str(ROOT / "input.txt"), 16)
     random.Random(42).shuffle(docs)
     return docs, docs[:-300], docs[-300:]
 
 
 def sampler():
-    """Return the generator in the state that it has when the default run begins to invent."""
+    """Return the generator in the state that it has when the default run begins to
+    invent."""
     rng = random.Random(42)
     docs = read_documents(str(ROOT / "input.txt"), 16)
     rng.shuffle(docs)
@@ -66,7 +70,8 @@ class Counts:
 
     def plus_one(self, text, i):
         n = self.before
-        return (self.pairs[text[i - n:i + 1], n] + 1) / (self.contexts[text[i - n:i], n] + 27)
+        return (self.pairs[text[i - n:i + 1], n] + 1) / \
+                (self.contexts[text[i - n:i], n] + 27)
 
     def leaning(self, text, i, n=None):
         """Add 20 imagined cases, spread as with one letter less."""
@@ -80,7 +85,8 @@ class Counts:
         losses = []
         for name in names:
             text = "^" * self.before + name + "$"
-            logs = [-math.log(probability(text, i)) for i in range(self.before, len(text))]
+            logs = [-math.log(probability(text, i))
+                              for i in range(self.before, len(text))]
             losses.append(sum(logs) / len(logs))
         return sum(losses) / len(losses)
 
@@ -93,7 +99,8 @@ class Examples(unittest.TestCase):
         self.assertEqual((failed, tried), (0, 7))
 
     def test_session_is_the_picture(self):
-        """The numbers in the picture of three operations are those that backward() finds."""
+        """The numbers in the picture of three operations are those that backward()
+        finds."""
         a, b, c = microgpt.Value(2.0), microgpt.Value(-3.0), microgpt.Value(10.0)
         product = a * b
         total = product + c
@@ -177,7 +184,8 @@ class Recipes(unittest.TestCase):
             for position, token in enumerate([26, 0, 21, 0]):
                 run.model.forward(token, position, cache)
         tape.clear()
-        rows = [" ".join(f"{weight:.2f}" for weight in data(weights)) for weights in seen[1::4]]
+        rows = [" ".join(f"{weight:.2f}" for weight in data(weights))
+                         for weights in seen[1::4]]
         shown = [line[2:] for line in block_after("def show_attention").splitlines()]
         self.assertEqual(rows, shown)
 
@@ -187,7 +195,8 @@ class Recipes(unittest.TestCase):
         self.assertEqual([p.data for p in default_run().model.params], self.weights)
 
     def test_script(self):
-        """The two lines for a script give what python -i has: the names, a model, a tokenizer."""
+        """The two lines for a script give what python -i has: the names, a model, a
+        tokenizer."""
         fake = (object(), object())
         names = {}
         with mock.patch.object(microgpt, "main", lambda: fake):
@@ -207,11 +216,13 @@ class Numbers(unittest.TestCase):
                          without_seconds(default_run().out))
 
     def test_curve(self):
-        """The red line has the loss of step 1 and of each row, the purple one the held-out loss."""
+        """The red line has the loss of step 1 and of each row, the purple one the
+        held-out loss."""
         shown = re.findall(r"line \[(.*)\]", README)
         rows = re.findall(r"(?m)^step +(\d+)  loss (\S+)", default_run().out)
         self.assertEqual(shown[5].split(", "), [loss for _, loss in rows])
-        self.assertEqual(quoted(r'x-axis "step" \[(.*), " "\]').split(", "), [s for s, _ in rows])
+        self.assertEqual(
+            quoted(r'x-axis "step" \[(.*), " "\]').split(", "), [s for s, _ in rows])
         held_out = re.search(r"their loss is (\S+):", default_run().out)[1]
         self.assertEqual(shown[4].split(", "), [held_out] * len(rows))
         rounded = f"{float(held_out):.2f}"
@@ -219,10 +230,12 @@ class Numbers(unittest.TestCase):
         self.assertIn(f"This model gets to {rounded} after 1,000 names.", COMMENTS)
 
     def test_levels(self):
-        """The levels beside the curve are those of counted letters, pairs and triples."""
+        """The levels beside the curve are those of counted letters, pairs and triples.
+        """
         _, names, held_out = split_names()
         counts = [Counts(names, before) for before in range(3)]
-        losses = [math.log(27)] + [count.loss(count.plus_one, held_out) for count in counts]
+        losses = [math.log(27)] + [count.loss(count.plus_one, held_out)
+                           for count in counts]
         levels = [f"{loss:.2f}" for loss in losses]
         self.assertEqual([line.split(", ") for line in re.findall(r"line \[(.*)\]", README)[:4]],
                          [[level] * 11 for level in levels])
@@ -232,7 +245,8 @@ class Numbers(unittest.TestCase):
         self.assertIn(f"a loss of {levels[2]} on the held-out ones", COMMENTS)
 
     def test_counting_few(self):
-        """Counting the model's own 1,000 names gives the losses quoted, with plus one and better."""
+        """Counting the model's own 1,000 names gives the losses quoted, with plus one
+        and better."""
         _, names, held_out = split_names()
         few = [Counts(names[:1000], before) for before in (1, 2, 3)]
         losses = ([count.loss(count.plus_one, held_out) for count in few[:2]]
@@ -250,7 +264,8 @@ class Numbers(unittest.TestCase):
                          ("27", f"{math.exp(pairs.loss(pairs.plus_one, held_out)):.1f}", tokens))
 
     def test_sure_and_right(self):
-        """The likeliest token's mean probability, and how often it is right, are as quoted."""
+        """The likeliest token's mean probability, and how often it is right, are as
+        quoted."""
         run, sure, right = default_run(), [], []
         for name in split_names()[2]:
             tokens = [26] + run.tokenizer.encode(name) + [26]
@@ -263,12 +278,14 @@ class Numbers(unittest.TestCase):
                           f"{len(sure):,}"))
 
     def test_temperatures(self):
-        """The table of temperatures, and what is said of its names, is computed anew."""
+        """The table of temperatures, and what is said of its names, is computed anew.
+        """
         run, (docs, names, _) = default_run(), split_names()
         known, seen = set(docs), set(names[:1000])
         for temperature in (0.1, 0.5, 1, 2):
             rng = sampler()
-            made = [generate(run.model, run.tokenizer, "", temperature, rng) for _ in range(200)]
+            made = [generate(run.model, run.tokenizer, "", temperature, rng)
+                             for _ in range(200)]
             found = [name for name in made if name in known]
             row = (f"| {temperature} | {len(found)} | {len(set(made))} | "
                    f"{', '.join(made[:5])} |\n")
@@ -277,21 +294,33 @@ class Numbers(unittest.TestCase):
                 self.assertEqual(quoted(r"The (\d+) of the first row are only (\d+) different"),
                                  (str(len(found)), str(len(set(found)))))
             if temperature == 0.5:
-                self.assertEqual(quoted(r"(\d+) stand in the file, and none"), str(len(found)))
+                self.assertEqual(
+                    quoted(r"(\d+) stand in the file, and none"), str(len(found)))
                 self.assertFalse(seen & set(made))
 
     def test_data(self):
-        """What README.md says of input.txt holds: number, longest, alphabet, no repeats, order."""
+        """What README.md says of input.txt holds: number, longest, alphabet, no
+        repeats, order."""
         names = split_names()[0]
-        number, longest = quoted(r"`input.txt`: ([\d,]+) given names, a to z, at most (\d+)")
-        self.assertEqual((number, longest), (f"{len(names):,}", str(max(map(len, names)))))
-        self.assertEqual(quoted(r"numbers for ([\d,]+) names"), f"{len(split_names()[1]):,}")
+        number, longest = quoted(
+            r"`input.txt`: ([\d,]+) given names, a to z, at most (\d+)")
+        self.assertEqual((number, longest),
+                         (f"{len(names):,}", str(max(map(len, names)))))
+        self.assertEqual(
+    quoted(r"numbers for ([\d,]+) names"),
+     f"{len(split_names()[1]):,}")
         self.assertIn(f"{number} names given", SOURCE)
 
     def test_parameters(self):
-        """The numbers of parameters in the tables are those of models with these settings."""
+        """The numbers of parameters in the tables are those of models with these
+        settings."""
         def count(**settings):
-            sizes = {"n_layer": 1, "n_embd": 16, "n_head": 4, "block_size": 16, **settings}
+            sizes = {
+    "n_layer": 1,
+    "n_embd": 16,
+    "n_head": 4,
+    "block_size": 16,
+     **settings}
             return len(GPT(27, rng=random.Random(0), **sizes).params)
         for name, value in (("n_layer", 2), ("n_embd", 8), ("n_embd", 32)):
             row = re.search(rf"`{name} = {value}` .*", README)[0]
@@ -305,7 +334,8 @@ class Numbers(unittest.TestCase):
         self.assertEqual(quoted(r"([\d,]+) names lose their end"), f"{cut:,}")
 
     def test_fall(self):
-        """The share of the fall with a rate of 0.001 follows from the losses in the table."""
+        """The share of the fall with a rate of 0.001 follows from the losses in the
+        table."""
         slow = float(re.search(r"`learning_rate = 0.001` \| ([\d.]+)", README)[1])
         default = float(re.search(r"\| none \| ([\d.]+)", README)[1])
         guessing = math.log(27)
@@ -326,16 +356,19 @@ class Shape(unittest.TestCase):
     def test_length(self):
         """Without tables, code and pictures, README.md is 900 to 1,600 words long."""
         prose = re.sub(r"```.*?```", "", README, flags=re.S)
-        words = [w for line in prose.splitlines() if not line.startswith("|") for w in line.split()]
+        words = [w for line in prose.splitlines() if not line.startswith("|")
+                                                for w in line.split()]
         self.assertTrue(900 <= len(words) <= 1600, len(words))
 
     def test_map(self):
-        """Each test file that the map names is there, and each of ours is named or helps."""
+        """Each test file that the map names is there, and each of ours is named or
+        helps."""
         for name in re.findall(r"`(?:tests/)?(test_\w+\.py)`", README):
             self.assertTrue((ROOT / "tests" / name).is_file(), name)
 
     def test_settings_exist(self):
-        """Each setting of the table stands at the top of microgpt.py, as it is written there."""
+        """Each setting of the table stands at the top of microgpt.py, as it is written
+        there."""
         for name in re.findall(r"(?m)^\| `(\w+) = [\d.]+` \|", README):
             self.assertRegex(SOURCE, rf"(?m)^{name} = ")
 

@@ -1,4 +1,5 @@
-"""Section 6 of microgpt.py, and the program as its user sees it: other settings, other files."""
+"""Section 6 of microgpt.py, and the program as its user sees it: other settings, other
+files."""
 import ast
 import doctest
 import io
@@ -31,7 +32,8 @@ def held_out(out):
 
 
 def parts(total, **settings):
-    """Return (training, held-out part) of this many one-letter documents, as seed 42 has them."""
+    """Return (training, held-out part) of this many one-letter documents, as seed 42
+    has them."""
     docs = list("abcdefghijklmnopqrstuvwxyz1234"[:total])
     random.Random(42).shuffle(docs)
     number = min(settings.get("num_held_out", 300), total // 10)
@@ -48,11 +50,15 @@ class Shipped(unittest.TestCase):
 class ReadDocuments(unittest.TestCase):
     def read(self, content, block_size=16, name="input.txt"):
         path = folder(self) / "input.txt"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        path.write_bytes(
+    content if isinstance(
+        content,
+         bytes) else content.encode("utf-8"))
         return quietly(read_documents, str(path.parent / name), block_size)
 
     def test_one_document_a_line(self):
-        """Every line is a document; blank lines and blanks around a name are none of it."""
+        """Every line is a document; blank lines and blanks around a name are none of
+        it."""
         docs = self.read("\n  ava \n\n\t\nmary ann\nzoe")[0]
         self.assertEqual(docs, ["ava", "mary ann", "zoe"])
 
@@ -62,11 +68,15 @@ class ReadDocuments(unittest.TestCase):
 
     def test_windows_file(self):
         """A byte-order mark and any line ends do not become characters."""
-        self.assertEqual(self.read(b"\xef\xbb\xbfava\r\nemma\rzoe\n")[0], ["ava", "emma", "zoe"])
+        self.assertEqual(
+    self.read(b"\xef\xbb\xbfava\r\nemma\rzoe\n")[0], [
+        "ava", "emma", "zoe"])
 
     def test_unicode(self):
         """The file is read as UTF-8 on every system."""
-        self.assertEqual(self.read("jos\u00e9\n\u4e2d\u6587\n")[0], ["jos\u00e9", "\u4e2d\u6587"])
+        self.assertEqual(
+    self.read("jos\u00e9\n\u4e2d\u6587\n")[0], [
+        "jos\u00e9", "\u4e2d\u6587"])
 
     def test_no_file(self):
         """A file that is not there is Python's own error, which names it."""
@@ -85,27 +95,40 @@ class ReadDocuments(unittest.TestCase):
                 self.read(content)
 
     def test_cut(self):
-        """Documents are cut to block_size characters; a line says how many lose their end."""
+        """Documents are cut to block_size characters; a line says how many lose their
+        end."""
         docs, out = self.read("abc\nabcd\nabcde\n" + "x" * 49 + "\n", block_size=4)
         self.assertEqual(docs, ["abc", "abcd", "abcd", "xxxx"])
         self.assertEqual(out, "3 documents lose their end: block_size = 50 holds all\n")
 
     def test_the_size_it_names_holds_all(self):
         """With the block_size it names, nothing is cut and nothing is said."""
-        self.assertEqual(self.read("x" * 49 + "\nab\n", block_size=50), (["x" * 49, "ab"], ""))
+        self.assertEqual(self.read("x" * 49 + "\nab\n", block_size=50),
+                         (["x" * 49, "ab"], ""))
+
+    def test_cut_of_one(self):
+        """A single cut document is told of, too."""
+        self.assertRegex(
+    self.read(
+        "abcde\nab\n",
+        block_size=4)[1],
+         r"^1 documents .* = 6 holds")
 
     def test_cut_line_is_narrow(self):
-        """That line fits into 79 columns for a million documents of a million characters."""
-        out = "1,000,000 documents lose their end: block_size = 1000001 holds all"
+        """That line fits into 79 columns for documents of a hundred thousand
+        characters."""
+        out = self.read(("x" * 100_000 + "\n") * 1000)[1]
         self.assertLessEqual(len(out), 79)
 
 
 class Run(unittest.TestCase):
-    """One run, as `python microgpt.py` in a folder of its own, with a small model and 24 names."""
+    """One run, as `python microgpt.py` in a folder of its own, with a small model and
+    24 names."""
 
     @classmethod
     def setUpClass(cls):
-        cls.path = program(folder(cls), **dict(SHORT, num_samples=40, learning_rate=0.1))
+        cls.path = program(
+            folder(cls), **dict(SHORT, num_samples=40, learning_rate=0.1))
         cls.result = python(cls.path, cwd=cls.path.parent)
         cls.out = cls.result.stdout
 
@@ -114,7 +137,8 @@ class Run(unittest.TestCase):
         self.assertEqual((self.result.returncode, self.result.stderr), (0, ""))
 
     def test_opening(self):
-        """It says what it has read and made: documents, tokens, parameters, cost of guessing."""
+        """It says what it has read and made: documents, tokens, parameters, cost of
+        guessing."""
         self.assertRegex(self.out, r"\A24 documents, such as \w{3}, \w{3}, \w{3}\n"
                                    r"10 tokens: BOS and abcdefghi\n"
                                    r"304 parameters; invented before training: [a-i]*\n"
@@ -122,7 +146,8 @@ class Run(unittest.TestCase):
 
     def test_rows(self):
         """Rows come at step 1, each tenth, and at the end."""
-        self.assertEqual([int(row[0]) for row in rows(self.out)], [1, 2, 4, 6, 8, 10, 12])
+        self.assertEqual([int(row[0])
+                         for row in rows(self.out)], [1, 2, 4, 6, 8, 10, 12])
 
     def test_names(self):
         """At the end stand as many invented names as num_samples asks for."""
@@ -147,15 +172,18 @@ class Run(unittest.TestCase):
 
 class Main(unittest.TestCase):
     def test_held_out_loss(self):
-        """The held-out loss is the mean over the last tenth of the shuffled documents; e^loss."""
+        """The held-out loss is the mean over the last tenth of the shuffled documents;
+        e^loss."""
         module, out = run_main(self, "\n".join("abcdefghijklmnopqrst"), **SHORT)
         rest = parts(20)[1]
         loss = module.mean_loss(module.model, module.tokenizer, rest)
         self.assertEqual(held_out(out), ("2", f"{loss:.3f}", f"{math.exp(loss):.1f}"))
 
     def test_at_most_a_tenth(self):
-        """No more than num_held_out and no more than a tenth of the documents are held out."""
-        for total, number, wanted in ((29, 300, 2), (30, 300, 3), (30, 3, 3), (30, 2, 2)):
+        """No more than num_held_out and no more than a tenth of the documents are held
+        out."""
+        for total, number, wanted in (
+            (29, 300, 2), (30, 300, 3), (30, 3, 3), (30, 2, 2)):
             docs = "\n".join("abcdefghijklmnopqrstuvwxyz1234"[:total])
             out = run_main(self, docs, **dict(SHORT, num_held_out=number))[1]
             self.assertEqual(held_out(out)[0], str(wanted))
@@ -168,7 +196,8 @@ class Main(unittest.TestCase):
             self.assertEqual(len(invented(out)), 5)
 
     def test_never_learnt_from(self):
-        """No step learns from a held-out document, not even where the file repeats it."""
+        """No step learns from a held-out document, not even where the file repeats it.
+        """
         docs = ["ab", "ba", "aab", "bba"] * 10 + ["abab", "baba", "bbbb"]
         learnt, looked, real = set(), [], microgpt.document_loss
         path = program(folder(self), "\n".join(docs), **dict(SHORT, num_steps=80))
@@ -197,7 +226,8 @@ class Main(unittest.TestCase):
     def test_every_setting_counts(self):
         """Each setting changes the run."""
         def printed(**settings):
-            out = run_main(self, **{**TINY, "num_steps": 20, "learning_rate": 0.1, **settings})[1]
+            out = run_main(self, **{**TINY, "num_steps": 20,
+                           "learning_rate": 0.1, **settings})[1]
             return re.sub(r"\d+ s left", "", out)
         before = printed()
         for name, value in dict(n_layer=2, n_embd=8, n_head=1, block_size=6, num_steps=19, seed=43,
@@ -208,12 +238,14 @@ class Main(unittest.TestCase):
 
     def test_own_file(self):
         """input_file may have another name, and the marks say so."""
-        path = program(folder(self), None, **dict(SHORT, input_file="mine.txt", num_steps=60))
+        path = program(folder(self), None, **dict(SHORT,
+                       input_file="mine.txt", num_steps=60))
         (path.parent / "mine.txt").write_text("ab\nba\n", encoding="utf-8")
         module = copy(path)
         with inside(path.parent):
             out = quietly(module.main)[1]
-        self.assertTrue([line for line in invented(out) if line.endswith(" in mine.txt")])
+        self.assertTrue([line for line in invented(
+            out) if line.endswith(" in mine.txt")])
 
     def test_current_folder(self):
         """input.txt is read from the current folder, not from beside the program."""
@@ -224,18 +256,23 @@ class Main(unittest.TestCase):
         self.assertIn("BOS and qz\n", out)
 
     def test_long_documents(self):
-        """The opening lines fit into 79 columns for long documents and large vocabularies."""
+        """Of long documents and large vocabularies the opening shows 50 characters."""
         docs = "\n".join(["".join(map(chr, range(0x100, 0x180)))] * 3)
-        out = run_main(self, docs, **SHORT)[1]
-        self.assertLessEqual(max(map(len, out.split("\nstep ")[0].splitlines())), 79)
+        out = run_main(self, docs, **dict(SHORT, block_size=130, num_steps=0))[1]
+        lines = out.split("\nblind")[0].splitlines()
+        self.assertEqual(lines[0].split("such as ")[1], docs[:50])
+        self.assertEqual(lines[1].split("BOS and ")[1], docs[:50])
+        self.assertLessEqual(max(map(len, lines[:2])), 79)
 
     def test_one_document(self):
         """A single document is enough to learn from."""
-        out = run_main(self, "ava\n", **dict(SHORT, num_steps=200, learning_rate=0.05))[1]
+        out = run_main(self, "ava\n", **dict(SHORT,
+                       num_steps=200, learning_rate=0.05))[1]
         self.assertIn("ava                  in input.txt", invented(out))
 
     def test_smallest_settings(self):
-        """Settings at the edge of what can work are taken, and the run ends as any other."""
+        """Settings at the edge of what can work are taken, and the run ends as any
+        other."""
         for settings in (dict(n_embd=1, n_head=1), dict(block_size=1), dict(num_steps=0),
                          dict(num_steps=1), dict(num_held_out=0), dict(num_samples=0),
                          dict(temperature=0), dict(beta1=0, beta2=0)):
@@ -246,7 +283,8 @@ class Main(unittest.TestCase):
 
 class Errors(unittest.TestCase):
     def last_line(self, docs=NAMES, **settings):
-        """Return the last line of a run that fails, before any training unless it says so."""
+        """Return the last line of a run that fails, before any training unless it says
+        so."""
         path = program(folder(self), docs, **{**SHORT, **settings})
         result = python(path, cwd=path.parent)
         self.assertEqual(result.returncode, 1)
@@ -259,23 +297,33 @@ class Errors(unittest.TestCase):
 
     def test_not_utf_8(self):
         """A file that is not UTF-8: the last line names it and says what to do."""
-        self.assertRegex(self.last_line(b"jos\xe9\n"), r"ValueError: input\.txt .*save it as UTF-8")
+        self.assertRegex(
+    self.last_line(b"jos\xe9\n"),
+     r"ValueError: input\.txt .*save it as UTF-8")
 
     def test_empty_file(self):
         """An empty file: the last line names it and says what to do."""
-        self.assertRegex(self.last_line("\n\n"), r"ValueError: input\.txt is empty: write")
+        self.assertRegex(
+    self.last_line("\n\n"),
+     r"ValueError: input\.txt is empty: write")
 
     def test_sizes(self):
-        """Sizes that cannot work: the last line has their names, values and the remedy."""
-        for settings in (dict(n_layer=0), dict(n_embd=6, n_head=4), dict(block_size=-1)):
+        """Sizes that cannot work: the last line has their names, values and the remedy.
+        """
+        for settings in (dict(n_layer=0), dict(
+            n_embd=6, n_head=4), dict(block_size=-1)):
             line = self.last_line(**settings)
             for name, value in settings.items():
-                self.assertRegex(line, rf"ValueError: .*{name} {value}\b.*must be 1 or more")
+                self.assertRegex(
+    line, rf"ValueError: .*{name} {value}\b.*must be 1 or more")
             self.assertNotIn("step ", self.out)
 
     def test_temperature(self):
         """A negative temperature: the last line has it, before any training."""
-        self.assertRegex(self.last_line(temperature=-0.5), "ValueError: temperature is -0.5.* 0 ")
+        self.assertRegex(
+    self.last_line(
+        temperature=-0.5),
+         "ValueError: temperature is -0.5.* 0 ")
         self.assertNotIn("step ", self.out)
 
     @needs_shipped
@@ -286,7 +334,10 @@ class Errors(unittest.TestCase):
         """
         for rate, cause in ((1, "FloatingPointError: the loss of step 3 is nan"),
                             (10, "ValueError: ")):
-            path = program(folder(self), (ROOT / "input.txt").read_bytes(), learning_rate=rate)
+            path = program(
+    folder(self),
+    (ROOT / "input.txt").read_bytes(),
+     learning_rate=rate)
             result = python(path, cwd=path.parent)
             self.assertEqual(len(rows(result.stdout)), 1)
             self.assertIn(cause, result.stderr)
@@ -310,7 +361,8 @@ class WaysToUseIt(unittest.TestCase):
         self.assertEqual([name[:2] for name in said], ["em", "em"])
 
     def test_notebook(self):
-        """Pasted into a notebook it runs, whatever the notebook's own command line says."""
+        """Pasted into a notebook it runs, whatever the notebook's own command line
+        says."""
         path = program(folder(self), **SHORT)
         paste = ("import io, sys; real, sys.stdout = sys.stdout, io.StringIO(); "  # as notebooks do
                  "exec(open('microgpt.py').read()); real.write(sys.stdout.getvalue())")
@@ -320,7 +372,8 @@ class WaysToUseIt(unittest.TestCase):
 
     @POSIX
     def test_ctrl_c(self):
-        """Ctrl-C amid the training: on to the held-out loss and the names, with status 0."""
+        """Ctrl-C amid the training: on to the held-out loss and the names, with status
+        0."""
         path = program(folder(self), **dict(TINY, num_steps=10_000, n_embd=2))
         process = subprocess.Popen(
             [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -339,12 +392,20 @@ class WaysToUseIt(unittest.TestCase):
         self.assertIn("training ended early\n2 documents were held out\n", rest)
         self.assertEqual(len(invented(rest)), 5)
 
-    @unittest.skipUnless(sys.implementation.name == "cpython", "others need their collector")
+    @unittest.skipUnless(sys.implementation.name == "cpython",
+                         "others need their collector")
     def test_collector(self):
-        """As a program it runs without the garbage collector; importing leaves that alone."""
+        """As a program it runs without the garbage collector; importing leaves that
+        alone."""
         path = program(folder(self), **SHORT)
         ask = "import gc; print('enabled', gc.isenabled())\n"
-        self.assertIn("enabled False", python("-i", path, cwd=path.parent, stdin=ask).stdout)
+        self.assertIn(
+    "enabled False",
+    python(
+        "-i",
+        path,
+        cwd=path.parent,
+         stdin=ask).stdout)
         self.assertIn("enabled True", python("-c", "import microgpt; " + ask,
                                              cwd=path.parent).stdout)
 
@@ -355,12 +416,18 @@ class WaysToUseIt(unittest.TestCase):
                  "**{**vars(sys.implementation), 'name': 'other'}); "
                  "runpy.run_path('microgpt.py', run_name='__main__'); "
                  "print('enabled', gc.isenabled())")
-        self.assertRegex(python("-c", other, cwd=path.parent).stdout, "enabled (True|None)")
+        self.assertRegex(
+    python(
+        "-c",
+        other,
+        cwd=path.parent).stdout,
+         "enabled (True|None)")
 
 
 class Importing(unittest.TestCase):
     def test_silent(self):
-        """Importing prints nothing, and nothing is needed for it but the file itself."""
+        """Importing prints nothing, and nothing is needed for it but the file itself.
+        """
         path = program(folder(self), None)
         result = python("-c", "import microgpt", cwd=path.parent)
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))
@@ -388,7 +455,8 @@ class TheFile(unittest.TestCase):
         self.assertEqual((failed, tried > 12), (0, True))
 
     def test_standard_library(self):
-        """It needs nothing that is not part of Python: it runs without site-packages."""
+        """It needs nothing that is not part of Python: it runs without site-packages.
+        """
         path = program(folder(self), **SHORT)
         result = python("-I", "-S", path, cwd=path.parent)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
@@ -396,7 +464,9 @@ class TheFile(unittest.TestCase):
     def test_imports(self):
         """At most 6 modules are imported, all at the top."""
         tree = ast.parse(SOURCE)
-        inside_ = [n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
+        inside_ = [
+    n for n in ast.walk(tree) if isinstance(
+        n, (ast.Import, ast.ImportFrom))]
         top = [node for node in tree.body if node in inside_]
         self.assertEqual(len(top), len(inside_))
         self.assertLessEqual(len(top), 6)
@@ -407,14 +477,16 @@ class TheFile(unittest.TestCase):
         self.assertTrue(SOURCE.isascii())
 
     def test_one_statement_a_line(self):
-        """No line has a semicolon, and paragraphs of comments have at most six lines."""
+        """No line has a semicolon, and paragraphs of comments have at most six lines.
+        """
         tokens = list(tokenize.generate_tokens(io.StringIO(SOURCE).readline))
         self.assertNotIn(";", [token.string for token in tokens])
         paragraphs = re.findall(r"(?m)(?:^ *# .*\w.*\n)+", SOURCE)
         self.assertLessEqual(max(paragraph.count("\n") for paragraph in paragraphs), 6)
 
     def test_settings_are_at_the_top(self):
-        """Every setting is set on a line of its own before the first section, and no other."""
+        """Every setting is set on a line of its own before the first section, and no
+        other."""
         top = SOURCE.split("# 1. Autograd")[0]
         self.assertEqual(re.findall(r"(?m)^(\w+) = ", top), list(SHIPPED))
 

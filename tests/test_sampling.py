@@ -12,7 +12,8 @@ ABC = Tokenizer(["abc"])
 
 
 def write(rows, prompt="", temperature=0, rng=random):
-    """Return what generate makes of these rows of logits, for the characters a, b, c."""
+    """Return what generate makes of these rows of logits, for the characters a, b, c.
+    """
     return generate(Fixed(rows), ABC, prompt, temperature, rng)
 
 
@@ -40,7 +41,8 @@ class Temperature(unittest.TestCase):
         return rng.asked[0][1]
 
     def test_formula(self):
-        """The weights are softmax(logits / temperature): lower sharpens, higher flattens."""
+        """The weights are softmax(logits / temperature): lower sharpens, higher
+        flattens."""
         for temperature in (0.2, 0.5, 1, 2.0, 10):
             for got, wanted in zip(self.weights(temperature), shares(temperature)):
                 self.assertAlmostEqual(got, wanted, places=12)
@@ -49,7 +51,8 @@ class Temperature(unittest.TestCase):
         """Scores of 2 and 0 give 0.88, at a temperature of 0.5 0.98, at 2 0.73."""
         for temperature, likely in ((1, 0.88), (0.5, 0.98), (2, 0.73)):
             probs = softmax([Value(2.0) / temperature, Value(0.0) / temperature])
-            self.assertEqual([round(p.data, 2) for p in probs], [likely, round(1 - likely, 2)])
+            self.assertEqual([round(p.data, 2)
+                             for p in probs], [likely, round(1 - likely, 2)])
 
     def test_one_obeys(self):
         """At temperature 1 the weights are the model's own probabilities."""
@@ -90,43 +93,57 @@ class Temperature(unittest.TestCase):
 class Generate(unittest.TestCase):
     def test_ends_at_bos(self):
         """A name ends where the model chooses BOS, which is no part of it."""
-        rows = [[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 0, 9], [9, 0, 0, 0]]  # a, b, BOS, no more a
+        rows = [[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 0, 9],
+            [9, 0, 0, 0]]  # a, b, BOS, no more a
         self.assertEqual(write(rows), "ab")
 
     def test_never_exceeds_the_context(self):
-        """A name ends at block_size characters, even where the model never chooses BOS."""
+        """A name ends at block_size characters, even where the model never chooses BOS.
+        """
         for size in (1, 2, 7):
             self.assertEqual(write([[9.0, 0, 0, 0]] * size), "a" * size)
         lengths = [len(generate(*tiny(block_size=3), "", 9)) for _ in range(50)]
         self.assertEqual(max(lengths), 3)
 
     def test_reads_what_it_wrote(self):
-        """The model is first asked what follows BOS, then what follows its own choices."""
+        """The model is first asked what follows BOS, then what follows its own choices.
+        """
         model = Fixed([[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 0, 9]])
         generate(model, ABC, "", 0)
         self.assertEqual(model.tokens, [3, 0, 1])
 
     def test_reads_the_prompt(self):
-        """BOS, every character of the prompt, and every choice is read once, in order."""
+        """BOS, every character of the prompt, and every choice is read once, in order.
+        """
         model = Fixed([[0, 0, 9, 0]] * 5)
         self.assertEqual(generate(model, ABC, "ab", 0), "abccc")
         self.assertEqual(model.tokens, [3, 0, 1, 2, 2])
 
     def test_prompt_is_kept(self):
         """A prompt stands at the beginning, unchanged, and is continued."""
-        rows = [[9, 0, 0, 0], [9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 0, 9]]  # it would say a, a, b
+        rows = [[9, 0, 0, 0], [9, 0, 0, 0], [0, 9, 0, 0],
+            [0, 0, 0, 9]]  # it would say a, a, b
         self.assertEqual(write(rows, "ca"), "cab")
 
     def test_prompt_is_read(self):
-        """What follows depends on the prompt: after it comes the model's choice there."""
+        """What follows depends on the prompt: after it comes the model's choice there.
+        """
         model, tokenizer = tiny()
         for prompt in ("a", "cab", "bb"):
             scores = read(model, [tokenizer.BOS] + tokenizer.encode(prompt))[-1]
             choice = ["a", "b", "c", ""][scores.index(max(scores))]
-            self.assertTrue(generate(model, tokenizer, prompt, 0).startswith(prompt + choice))
+            self.assertTrue(
+    generate(
+        model,
+        tokenizer,
+        prompt,
+        0).startswith(
+            prompt +
+             choice))
 
     def test_longest_prompt(self):
-        """A prompt may leave room for a single character; one that leaves none is an error."""
+        """A prompt may leave room for a single character; one that leaves none is an
+        error."""
         rows = [[9.0, 0, 0, 0]] * 4
         self.assertEqual(write(rows, "bbb"), "bbba")
         for prompt in ("bbbb", "bbbbb"):
@@ -139,13 +156,15 @@ class Generate(unittest.TestCase):
             generate(*tiny(), "aZXb", 0)
 
     def test_one_draw_a_token(self):
-        """Chance is asked once for each new token, a weight for every id, never in a prompt."""
+        """Chance is asked once for each new token, a weight for every id, never in a
+        prompt."""
         rng = Recorder(0)
         write([LOGITS] * 5, "cb", 1, rng)
         self.assertEqual([ids for ids, _ in rng.asked], [[0, 1, 2, 3]] * 3)
 
     def test_default_chance(self):
-        """Without a generator the random module's own is used, which a user can seed."""
+        """Without a generator the random module's own is used, which a user can seed.
+        """
         self.addCleanup(random.setstate, random.getstate())
         random.seed(7)
         names = [generate(*tiny(), "", 2) for _ in range(5)]

@@ -14,7 +14,10 @@ class Tokens(unittest.TestCase):
     def test_one_character_one_id(self):
         """A character has one id, in however many documents it stands."""
         tokenizer = Tokenizer(["ava", "vava"])
-        self.assertEqual((tokenizer.chars, tokenizer.encode("vav")), (["a", "v"], [1, 0, 1]))
+        self.assertEqual(
+    (tokenizer.chars, tokenizer.encode("vav")), ([
+        "a", "v"], [
+            1, 0, 1]))
 
     def test_bos(self):
         """BOS is the last id, and one token more than there are characters."""
@@ -22,8 +25,10 @@ class Tokens(unittest.TestCase):
         self.assertEqual((tokenizer.BOS, tokenizer.vocab_size), (26, 27))
 
     def test_round_trip(self):
-        """Any text over the vocabulary comes back as it was, Unicode, blanks and all."""
-        for chars in ("ab", "a b-'", "\u00e9\u00fc\u00df", "\u4e2d\u6587\U0001f600\u0301"):
+        """Any text over the vocabulary comes back as it was, Unicode, blanks and all.
+        """
+        for chars in ("ab", "a b-'", "\u00e9\u00fc\u00df",
+                      "\u4e2d\u6587\U0001f600\u0301"):
             text = "".join(random.Random(1).choices(chars, k=50))
             tokenizer = Tokenizer([chars])
             with self.subTest(ascii(chars)):
@@ -35,7 +40,8 @@ class Tokens(unittest.TestCase):
         self.assertEqual((tokenizer.encode(""), tokenizer.decode([])), ([], ""))
 
     def test_unknown_character(self):
-        """An unknown character is an error that shows it, the first one, and those known."""
+        """An unknown character is an error that shows it, the first one, and those
+        known."""
         with self.assertRaisesRegex(ValueError, "'Z'.*'abc'"):
             Tokenizer(["cab"]).encode("aZYb")
 
@@ -66,11 +72,13 @@ class ShippedData(unittest.TestCase):
         self.assertEqual("".join(Tokenizer(self.docs).chars), ALPHABET)
 
     def test_longest(self):
-        """Its longest name has 15 letters: with BOS it fills the context of 16 exactly."""
+        """Its longest name has 15 letters: with BOS it fills the context of 16 exactly.
+        """
         self.assertEqual(max(map(len, self.docs)), 15)
 
     def test_examples(self):
-        """The names of the examples stand in it: ava; and mary and mark, which begin alike."""
+        """The names of the examples stand in it: ava; and mary and mark, which begin
+        alike."""
         self.assertTrue({"ava", "mary", "mark"} <= set(self.docs))
 
     def test_no_repeats(self):
