@@ -1,4 +1,6 @@
-"""Measure every number of README.md that is measured.   python -m tests.measure [group ...]
+"""Measure every number of README.md that is measured.
+
+    python -m tests.measure [group ...]
 
 The groups are settings, noise, exercises, sizes and speeds; without an argument all of
 them are measured, which takes about half an hour. Each line tells the name of a number,
@@ -37,7 +39,7 @@ SOURCE = (ROOT / "microgpt.py").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-# A run of the program ---------------------------------------------------
+# A run of the program -----------------------------------------------------------------
 def edited(edits):
     """Return microgpt.py with texts replaced; each must stand there once."""
     source = SOURCE
@@ -49,12 +51,11 @@ def edited(edits):
 
 
 def run(edits=(), **settings):
-    """Do what `python microgpt.py` does with these edits and settings, and return what came out.
+    """Do what `python microgpt.py` does with these edits and settings.
 
-    edits are pairs of an old and a new text. What is returned has the program (a module
-    of its own), the model, the tokenizer, the training and the held-out documents, the
-    losses of all steps, the held-out loss, the printed text, and the CPU seconds it
-    took.
+    edits are pairs of an old and a new text. Returned are the program (a module of its
+    own), the model, the tokenizer, the training and the held-out documents, the losses
+    of all steps, the held-out loss, the printed text, and the CPU seconds it took.
     """
     program = types.ModuleType("microgpt")
     exec(compile(edited(edits), "microgpt.py", "exec"), program.__dict__)
@@ -99,16 +100,14 @@ def losses_of_names(result):
     return losses
 
 
-# What is compared -------------------------------------------------------
+# What is compared ---------------------------------------------------------------------
 def read_rows():
-    """Return the rows of all tables of README.md: {first cell: list of rows of cells}.
-    """
+    """Return {first cell: [cells of a row, ...]} for all tables of README.md."""
     rows = {}
     for line in README.splitlines():
         if line.startswith("|"):
-            cells = [
-    cell.strip() for cell in line.replace(
-        "`", "").strip("| ").split("|")]
+            cells = line.replace("`", "").strip("| ").split("|")
+            cells = [cell.strip() for cell in cells]
             rows.setdefault(cells[0], []).append(cells)
     return rows
 
@@ -128,13 +127,12 @@ def said(row, column):
 
 def numbers_in(text):
     """Return the numbers that stand in a text."""
-    return [float(number) for number in re.findall(
-        r"\d+(?:\.\d+)?", text.replace(",", ""))]
+    found = re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))
+    return [float(number) for number in found]
 
 
 def digits(number, count):
-    """Return a number with so many significant digits, such as 20 for 18.6 and one
-    digit."""
+    """Return a number with so many significant digits: 18.6 with one is 20."""
     return f"{float(f'{number:.{count}g}'):g}"
 
 
@@ -153,18 +151,24 @@ class Number:
         """Return whether README.md, which says this text, is right."""
         return text == self.text
 
+    def shown(self, text):
+        """Return what to show of this text of README.md."""
+        return text
+
 
 class Among(Number):
     """A measured number that must be one of those in a longer text of README.md."""
 
     def agrees(self, text):
-        return re.search(
-            rf"(?<![\d.,]){re.escape(self.text)}(?![\d]|[.,]\d)", text) is not None
+        alone = rf"(?<![\d.,]){re.escape(self.text)}(?!\d|[.,]\d)"  # not in 12.347
+        return re.search(alone, text) is not None
+
+    def shown(self, text):
+        return self.text if self.agrees(text) else text
 
 
 class Rough(Number):
-    """A measured number that may be a third off, told with so many significant digits.
-    """
+    """A measured number that may be a third off, told with count significant digits."""
 
     must_be_equal = False
 
@@ -195,17 +199,19 @@ class Range(Number):
         return numbers[0] <= measured[-1] and measured[0] <= numbers[-1]
 
 
-# Settings ---------------------------------------------------------------
+# Settings -----------------------------------------------------------------------------
 CHANGES = [
-    ("num_steps", 100), ("num_steps", 5000), ("n_layer", 2), ("n_layer", 4), ("n_embd", 8),
-    ("n_embd", 32), ("n_head", 1), ("n_head", 8), ("block_size", 8), ("learning_rate", 0.001),
-    ("learning_rate", 0.03), ("learning_rate", 0.1),
+    ("num_steps", 100), ("num_steps", 5000), ("n_layer", 2), ("n_layer", 4),
+    ("n_embd", 8), ("n_embd", 32), ("n_head", 1), ("n_head", 8), ("block_size", 8),
+    ("learning_rate", 0.001), ("learning_rate", 0.03), ("learning_rate", 0.1),
 ]
 
 
 def loss_and_seconds(settings):
-    """Return the held-out loss of a run as text, and its CPU seconds, None if it breaks
-    down."""
+    """Return the held-out loss of a run as text, and its CPU seconds.
+
+    If it breaks down, the text says so, and the seconds are None.
+    """
     try:
         result = run(**settings)
     except RuntimeError:
@@ -236,20 +242,18 @@ def settings(pool):
             yield Rough(row, 2, seconds / default_seconds, 1, "time")
 
 
-# Noise ------------------------------------------------------------------
+# Noise --------------------------------------------------------------------------------
 MODEL = "model = GPT(tokenizer.vocab_size, n_layer, n_embd, n_head, block_size, rng)"
 
 
 def loss_of_start(start, n_layer):
-    """Return the held-out loss of a run whose parameters are drawn by another
-    generator."""
+    """Return the held-out loss of a run with parameters drawn by another generator."""
     other = MODEL.replace("rng)", f"random.Random({start}))")
     return run([(MODEL, other)], n_layer=n_layer).held_out_loss
 
 
 def standard_error():
-    """Return the standard error of the default run's held-out loss, a mean over names.
-    """
+    """Return the standard error of the default run's held-out loss."""
     losses = losses_of_names(run())
     return statistics.stdev(losses) / math.sqrt(len(losses))
 
@@ -270,19 +274,19 @@ def noise(pool):
     yield Number("n_layer = 1, mean of 4 starts", 1, f"{mean:.3f}")
 
 
-# Exercises --------------------------------------------------------------
+# Exercises ----------------------------------------------------------------------------
 LOSS = "        loss = document_loss(model, tokenizer, document)\n"
 DRAW = "            token = rng.choices(range(len(weights)), weights)[0]\n"
 MLP_END = "    return linear(hidden, block[\"fc2\"])\n"
 
-FINAL_NORM = [("return linear(x, self.lm_head)",
-     "return linear(rmsnorm(x), self.lm_head)")]
+FINAL_NORM = [("linear(x, self.lm_head)", "linear(rmsnorm(x), self.lm_head)")]
 GELU = [("number.relu() for", "gelu(number) for")]
 TIED_TWICE = [
-    ("self.lm_head = random_matrix(vocab_size, n_embd, rng)",
-     "self.lm_head = self.wte")]
-TIED = TIED_TWICE + [("matrices = [self.wte, self.wpe, self.lm_head]",
-                      "matrices = [self.wte, self.wpe]")]
+    ("lm_head = random_matrix(vocab_size, n_embd, rng)", "lm_head = self.wte"),
+]
+TIED = TIED_TWICE + [
+    ("[self.wte, self.wpe, self.lm_head]", "[self.wte, self.wpe]"),
+]
 TOP_5_BY_PROBABILITY = [(DRAW, """\
             kept = sorted(range(len(weights)), key=lambda i: -weights[i])[:5]
             token = rng.choices(kept, [weights[i] for i in kept])[0]
@@ -316,8 +320,7 @@ largest = max(logit.data for logit in logits)
         total = sum((logit - largest).exp() for logit in logits)
         losses.append(total.log() + largest - logits[target])"""),
 ]
-SUB_WORDS = [("tokenizer = Tokenizer(documents)",
-     "tokenizer = SubWords(documents, training)")]
+SUB_WORDS = [("= Tokenizer(documents)", "= SubWords(documents, training)")]
 
 
 def gelu(x):
@@ -388,8 +391,9 @@ def names_found(edits):
 
 
 def sub_words():
-    """Return the loss per character, and the mean tokens of a name: sub-words,
-    characters."""
+    """Return the loss per character, and the mean number of tokens of a name: as
+    sub-words, and as characters.
+    """
     result = run(SUB_WORDS, SubWords=SubWords)
     encode = result.tokenizer.encode
     losses = []
@@ -401,8 +405,7 @@ def sub_words():
 
 
 def break_down():
-    """Return the step at which the default run with learning_rate 1 ends, and its
-    error."""
+    """Return at which step a run with learning_rate 1 breaks down, and the error."""
     try:
         run(learning_rate=1)
     except RuntimeError as error:
@@ -412,16 +415,17 @@ def break_down():
 
 
 def log_sum_exp():
-    """Return, in the words of README.md, what log-sum-exp does to the default run and
-    to a rate of 1."""
-    plain, other = run(), run(LOG_SUM_EXP)
-    shown = [f"{loss:.4f}" for loss in plain.losses] == [
-        f"{loss:.4f}" for loss in other.losses]
+    """Return, in the words of README.md, what log-sum-exp does to the default run, and
+    to one with learning_rate 1.
+    """
+    plain = [f"{loss:.4f}" for loss in run().losses]
+    other = [f"{loss:.4f}" for loss in run(LOG_SUM_EXP).losses]
+    digits_words = "the same digits" if plain == other else "other digits"
     try:
         run(LOG_SUM_EXP, learning_rate=1)
     except RuntimeError:
-        return "the same digits" if shown else "other digits", "breaks down"
-    return "the same digits" if shown else "other digits", "gets to its end"
+        return digits_words, "breaks down"
+    return digits_words, "gets to its end"
 
 
 EXERCISES = {  # what is done: first cell, edits, settings
@@ -461,7 +465,7 @@ def exercises(pool):
         yield Among("log-sum-exp", 2, words, "with it")
 
 
-# Sizes and speeds -------------------------------------------------------
+# Sizes and speeds ---------------------------------------------------------------------
 def sizes(pool):
     """Yield parameters, time and peak memory of wider models and of longer texts."""
     for rows, default in ((speed.widths(), 16), (speed.lengths(), 15)):
@@ -488,12 +492,11 @@ GROUPS = {"settings": settings, "noise": noise, "exercises": exercises, "sizes":
 
 
 def main(names):
-    """Measure these groups, print a line for each number, and return the exit status.
-    """
+    """Measure these groups, print a line for each number, return the exit status."""
     unknown = set(names) - set(GROUPS)
     if unknown:
-        print(
-            f"no such group: {' '.join(sorted(unknown))}; there are: {' '.join(GROUPS)}")
+        print(f"no such group: {' '.join(sorted(unknown))}")
+        print(f"there are: {' '.join(GROUPS)}")
         return 2
     start = time.time()
     num_numbers = num_missing = num_differing = status = 0
@@ -505,7 +508,7 @@ def main(names):
             for number in measure(pool):
                 text = said(number.row, number.column)
                 differs = text != "-" and not number.agrees(text)
-                line = f"{number.name:62}{text:>15}{number.text:>19}"
+                line = f"{number.name:62}{number.shown(text):>15}{number.text:>19}"
                 print(line + ("  differs" if differs else ""), flush=True)
                 num_numbers += 1
                 num_missing += text == "-"
@@ -513,8 +516,8 @@ def main(names):
                 if differs and number.must_be_equal:
                     status = 1
     minutes = (time.time() - start) / 60
-    print(f"{num_numbers} numbers, {num_differing} differ, {num_missing} are not in README.md: "
-          f"{minutes:.1f} minutes")
+    print(f"{num_numbers} numbers, {num_differing} differ, "
+          f"{num_missing} are not in README.md: {minutes:.1f} minutes")
     return status
 
 

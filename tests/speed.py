@@ -1,4 +1,6 @@
-"""How long does a training step take, and what does each idea save?   python -m tests.speed [steps]
+"""What does a training step cost, and what does each idea save?
+
+    python -m tests.speed [steps]
 
 It trains models of several sizes first, each in a process of its own, to tell its peak
 memory. Then it undoes the ideas of microgpt.py: one at a time, then all, which leaves
@@ -6,12 +8,13 @@ textbook scalar autograd. At last the gradients are derived by hand. All of thes
 the same model on the same names.
 
 Time is CPU time for a step of train(), without the names that train() invents for its
-rows. As a computer is faster now and slower then, each round measures all variants in
-turn. A variant is compared with the program as it is in the same round, and the
-smallest and the largest ratio of all rounds are told. tests/measure.py compares them
-with README.md.
+rows. As a computer is faster now and slower then, all variants take turns of a few
+steps, ten turns make a round, and a variant is compared with the program as it is in
+the same round. The smallest and the largest ratio of all rounds are told.
+tests/measure.py compares them with README.md.
 """
 import contextlib
+import functools
 import gc
 import io
 import json
@@ -33,14 +36,14 @@ except ImportError:  # Windows has no such module, so there no peak memory is to
     resource = None
 
 ROOT = Path(__file__).resolve().parent.parent
-# only there microgpt.py stops the collector
-CPYTHON = sys.implementation.name == "cpython"
+CPYTHON = sys.implementation.name == "cpython"  # only there microgpt.py disables gc
 ROUNDS = 5
+TURNS = 10  # of each variant in a round
 WIDTHS = (8, 16, 32, 64)  # n_embd, on names
 LENGTHS = (15, 31, 63, 127)  # characters, in random texts
 
 
-# The ideas undone -------------------------------------------------------
+# The ideas undone ---------------------------------------------------------------------
 def backward_with_zeros(self):
     """Do what Value.backward() does, but pass gradients of 0 on, too."""
     tape = microgpt.tape
@@ -63,8 +66,7 @@ def init_without_tape(self, data, inputs=(), local_grads=()):
 
 
 def backward_sorted(self):
-    """Do what Value.backward() does, but find an order from the loss, for lack of a
-    tape."""
+    """Do what Value.backward() does, but find an order from the loss, not a tape."""
     order = []
     visit(self, order, set())
     self.grad = 1.0
@@ -110,7 +112,8 @@ VARIANTS = {
     AS_IT_IS: [],
     "zeros not skipped in backward()": [(Value, "backward", backward_with_zeros)],
     "garbage collector left on": [],
-    "a recursive sort instead of the tape": [NO_TAPE, (Value, "backward", backward_sorted)],
+    "a recursive sort instead of the tape":
+        [NO_TAPE, (Value, "backward", backward_sorted)],
     "dot made of single * and +": [DOT],
     "all of these, textbook scalar autograd":
         [DOT, NO_TAPE, (Value, "backward", backward_sorted_with_zeros)],
@@ -120,7 +123,7 @@ if not CPYTHON:
     del VARIANTS["garbage collector left on"]  # it is the program as it is
 
 
-# Measuring --------------------------------------------------------------
+# Measuring ----------------------------------------------------------------------------
 @contextlib.contextmanager
 def replaced(changes):
     """Put something else in place of attributes for a while."""
@@ -137,8 +140,7 @@ def replaced(changes):
 def milliseconds(steps, work, collected=False):
     """Return the CPU milliseconds of a step; work() does all of them.
 
-    The garbage collector is left on if collected, and otherwise as microgpt.py leaves
-    it.
+    If collected, the garbage collector is left on, otherwise as microgpt.py leaves it.
     """
     gc.collect()
     if CPYTHON and not collected:
@@ -152,8 +154,7 @@ def milliseconds(steps, work, collected=False):
 
 
 def shuffled_names():
-    """Return the names of input.txt in the order in which the default run trains on
-    them."""
+    """Return the names of input.txt in the order of the default run."""
     documents = microgpt.read_documents(str(ROOT / "input.txt"), microgpt.block_size)
     random.Random(microgpt.seed).shuffle(documents)
     return documents
@@ -161,21 +162,21 @@ def shuffled_names():
 
 def new_model(tokenizer, n_embd=microgpt.n_embd, block_size=microgpt.block_size):
     """Return an untrained model as microgpt.py sets it, but for these sizes."""
-    return GPT(tokenizer.vocab_size, microgpt.n_layer, n_embd, microgpt.n_head, block_size,
-               random.Random(microgpt.seed))
+    n_layer, n_head = microgpt.n_layer, microgpt.n_head
+    rng = random.Random(microgpt.seed)
+    return GPT(tokenizer.vocab_size, n_layer, n_embd, n_head, block_size, rng)
 
 
 def train(model, tokenizer, documents, steps):
     """Train a model without printing and without inventing names; return the losses."""
     with replaced([(microgpt, "generate", lambda *args: "")]):
         with contextlib.redirect_stdout(io.StringIO()):
-            return microgpt.train(model, tokenizer, documents,
-                                  steps, microgpt.learning_rate)
+            rate = microgpt.learning_rate
+            return microgpt.train(model, tokenizer, documents, steps, rate)
 
 
 def train_by_hand(model, tokenizer, documents, steps):
-    """Train the numbers of a model with gradients derived by hand; return the losses.
-    """
+    """Train the numbers of a model with gradients by hand; return the losses."""
     beta1, beta2 = microgpt.beta1, microgpt.beta2
     values = [model.wte, model.wpe, model.lm_head]
     for block in model.blocks:
@@ -202,19 +203,29 @@ def train_by_hand(model, tokenizer, documents, steps):
     return losses
 
 
-def one_round(steps, documents):
+def one_turn(steps, documents):
     """Measure each variant once; return {variant: CPU milliseconds of a step}."""
     tokenizer = Tokenizer(documents)
     found = {}
     for name, changes in VARIANTS.items():
         model = new_model(tokenizer)
+        work = functools.partial(train, model, tokenizer, documents, steps)
         with replaced(changes):
-            found[name] = milliseconds(
-                steps, lambda: train(model, tokenizer, documents, steps), name in COLLECTED)
+            found[name] = milliseconds(steps, work, name in COLLECTED)
     model = new_model(tokenizer)
-    found[BY_HAND] = milliseconds(
-        steps, lambda: train_by_hand(model, tokenizer, documents, steps))
+    work = functools.partial(train_by_hand, model, tokenizer, documents, steps)
+    found[BY_HAND] = milliseconds(steps, work)
     return found
+
+
+def one_round(steps, documents):
+    """Let the variants take turns, each with names of its own; return the means."""
+    steps = math.ceil(steps / TURNS)
+    turns = []
+    for turn in range(TURNS):
+        first = turn * steps
+        turns.append(one_turn(steps, documents[first:first + steps]))
+    return {name: sum(turn[name] for turn in turns) / TURNS for name in turns[0]}
 
 
 def speeds(steps=100, rounds=ROUNDS):
@@ -233,7 +244,7 @@ def speeds(steps=100, rounds=ROUNDS):
     return found
 
 
-# Sizes ------------------------------------------------------------------
+# Sizes --------------------------------------------------------------------------------
 def size_here(n_embd, length, steps):
     """Train a model n_embd wide on texts of this length, or on names if it is 0.
 
@@ -253,16 +264,10 @@ def size_here(n_embd, length, steps):
     times = []
     for _ in range(3):
         model = new_model(tokenizer, n_embd, block_size)
-        times.append(
-    milliseconds(
-        steps,
-        lambda: train(
-            model,
-            tokenizer,
-            documents,
-             steps)))
-    return {"parameters": len(model.params), "ms": min(times),
-                              "megabytes": peak_megabytes()}
+        work = functools.partial(train, model, tokenizer, documents, steps)
+        times.append(milliseconds(steps, work))
+    peak = peak_megabytes()
+    return {"parameters": len(model.params), "ms": min(times), "megabytes": peak}
 
 
 def peak_megabytes():
@@ -270,19 +275,14 @@ def peak_megabytes():
     if resource is None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2 ** 20 if sys.platform == "darwin" else peak / 2 ** 10  # bytes or kilobytes
+    # It is told in bytes on macOS, elsewhere in kilobytes.
+    return peak / 2 ** 20 if sys.platform == "darwin" else peak / 2 ** 10
 
 
 def size(n_embd, length, steps):
     """Return what size_here() returns, measured in a process of its own."""
-    command = [
-    sys.executable,
-    "-m",
-    "tests.speed",
-    "size",
-    str(n_embd),
-    str(length),
-     str(steps)]
+    command = [sys.executable, "-m", "tests.speed", "size"]
+    command += [str(n_embd), str(length), str(steps)]
     done = subprocess.run(command, cwd=str(ROOT), stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout.decode("ascii"))
 
@@ -297,7 +297,7 @@ def lengths(steps=10):
     return {length: size(microgpt.n_embd, length, steps) for length in LENGTHS}
 
 
-# Telling ----------------------------------------------------------------
+# Telling ------------------------------------------------------------------------------
 def tell_sizes(title, sizes):
     """Print a row for each size."""
     for key, found in sizes.items():
@@ -312,15 +312,13 @@ def tell_speeds(found):
     """Print a row for each variant."""
     for name, row in found.items():
         times = f"{row['low']:.2f} to {row['high']:.2f} times as long"
-        print(
-    f"{name:40}{row['ms']:8.2f} ms/step  {'' if name == AS_IT_IS else times}".rstrip())
+        line = f"{name:40}{row['ms']:8.2f} ms/step  "
+        print(line.rstrip() if name == AS_IT_IS else line + times)
 
 
 def main(steps):
-    """Measure and tell all; random texts, which are longer than names, get a tenth of
-    the steps."""
-    # A process starts with the peak memory of its parent, so these come while
-    # it is small.
+    """Measure and tell all; random texts, which are longer, get a tenth of the steps."""
+    # A process starts with the peak memory of its parent. Sizes come while it is small.
     if resource is None:
         print("peak memory is left out: Python cannot tell it on Windows")
     tell_sizes("names, n_embd", widths(steps))

@@ -258,7 +258,7 @@ class Main(unittest.TestCase):
     def test_long_documents(self):
         """Of long documents and large vocabularies the opening shows 50 characters."""
         docs = "\n".join(["".join(map(chr, range(0x100, 0x180)))] * 3)
-        out = run_main(self, docs, **dict(SHORT, block_size=130, num_steps=0))[1]
+        out = run_main(self, docs, **dict(SHORT, block_size=130, num_steps=0, num_samples=0))[1]
         lines = out.split("\nblind")[0].splitlines()
         self.assertEqual(lines[0].split("such as ")[1], docs[:50])
         self.assertEqual(lines[1].split("BOS and ")[1], docs[:50])
