@@ -1,4 +1,4 @@
-"""The same model with its gradients derived by hand on lists of floats: no Value, no tape.
+"""The same model with gradients derived by hand, on lists of floats, without Value.
 
 What autograd saves its user from writing, and what it costs: tests/test_gpt.py checks
 that both give the same gradients, tests/speed.py compares the time.

@@ -317,7 +317,7 @@ def tell_speeds(found):
 
 
 def main(steps):
-    """Measure and tell all; random texts, which are longer, get a tenth of the steps."""
+    """Measure and tell all; the longer random texts get a tenth of the steps."""
     # A process starts with the peak memory of its parent. Sizes come while it is small.
     if resource is None:
         print("peak memory is left out: Python cannot tell it on Windows")

@@ -155,7 +155,8 @@ class Backward(unittest.TestCase):
         a = Value(2.0)
         result = a * 3
         result.backward()
-        with self.assertRaisesRegex(RuntimeError, "nothing on the tape made this Value: compute it again"):
+        why = "nothing on the tape made this Value: compute it again"
+        with self.assertRaisesRegex(RuntimeError, why):
             result.backward()
         self.assertEqual(a.grad, 3)
 
@@ -242,7 +243,7 @@ class Dot(unittest.TestCase):
     def test_gradients(self):
         """dot gives every gradient of the long way."""
         point = [2.0, -1.0, 0.5, 3.0, 4.0, -6.0]
-        self.assertEqual(gradients(lambda *v: dot(list(v[:3]), list(v[3:])) ** 2, point),
+        self.assertEqual(gradients(lambda *v: dot([*v[:3]], [*v[3:]]) ** 2, point),
                          gradients(lambda *v: long_way(v[:3], v[3:]) ** 2, point))
 
     def test_with_itself(self):

@@ -6,7 +6,8 @@ import statistics
 import unittest
 
 import microgpt
-from microgpt import (GPT, Tokenizer, Value, add, attention, document_loss, dot, linear, mean_loss,
+from microgpt import (GPT, Tokenizer, Value, add, attention, document_loss, dot, linear,
+                      mean_loss,
                       mlp, random_matrix, rmsnorm, softmax, tape)
 from tests.by_hand import loss_and_grads
 from tests.helpers import Fixed, check_gradients, data, matrices, read, tiny, values
@@ -36,7 +37,8 @@ def masked(model, tokens):
         out = [[] for _ in tokens]
         for h in range(0, size * model.n_head, size):
             for t in range(n):
-                scores = [sum(q[t][h + i] * k[s][h + i] for i in range(size)) / math.sqrt(size)
+                scores = [sum(q[t][h + i] * k[s][h + i]
+                              for i in range(size)) / size ** 0.5
                           if s <= t else -math.inf for s in range(n)]  # the mask
                 parts = [math.exp(score) for score in scores]
                 out[t] += [sum(parts[s] * v[s][h + i] for s in range(n)) / sum(parts)
@@ -129,7 +131,8 @@ class Layers(unittest.TestCase):
     def test_softmax_gradients(self):
         """softmax's gradients are right, though the top score is subtracted as a bare
         number."""
-        check_gradients(self, lambda *s: sum(p * w for p, w in zip(softmax(s), (1.0, -2.0, 5.0))),
+        check_gradients(self, lambda *s: sum(
+            p * w for p, w in zip(softmax(s), (1.0, -2.0, 5.0))),
                         [0.5, -1.0, 2.0])
 
     def test_rmsnorm(self):
@@ -149,7 +152,7 @@ class Layers(unittest.TestCase):
     def test_rmsnorm_gradients(self):
         """rmsnorm's gradients are right, also through the divisor."""
         check_gradients(self, lambda *x: sum(
-            y * w for y, w in zip(rmsnorm(list(x)), (1.0, -2.0, 5.0))), [0.5, -1.0, 2.0])
+            y * w for y, w in zip(rmsnorm([*x]), (1.0, -2.0, 5.0))), [0.5, -1.0, 2.0])
 
 
 class Attention(unittest.TestCase):
@@ -314,15 +317,18 @@ class Parameters(unittest.TestCase):
     def test_shapes(self):
         """wte is [27][16]; the MLP widens 16 numbers to 64 and comes back."""
         model = GPT(27, 1, 16, 4, 8, random.Random(1))
-        self.assertEqual([(len(w), len(w[0])) for w in (model.wte, model.wpe, model.lm_head)],
+        first = model.wte, model.wpe, model.lm_head
+        self.assertEqual([(len(w), len(w[0])) for w in first],
                          [(27, 16), (8, 16), (27, 16)])
         shapes = {name: (len(w), len(w[0])) for name, w in model.blocks[0].items()}
-        self.assertEqual(shapes, dict(wq=(16, 16), wk=(16, 16), wv=(16, 16), wo=(16, 16),
+        self.assertEqual(shapes, dict(wq=(16, 16), wk=(16, 16), wv=(16, 16),
+                                      wo=(16, 16),
                                       fc1=(64, 16), fc2=(16, 64)))
 
     def test_refused(self):
         """Sizes that cannot work are refused by a sentence with all four of them."""
-        for sizes in ((0, 4, 2, 6), (1, 0, 1, 6), (1, 4, 0, 6), (1, 4, 2, 0), (1, 4, -2, 6),
+        for sizes in ((0, 4, 2, 6), (1, 0, 1, 6), (1, 4, 0, 6), (1, 4, 2, 0),
+                      (1, 4, -2, 6),
                       (1, 6, 4, 6), (1, 4, 8, 6)):
             said = "n_layer {}, n_embd {}, n_head {}, block_size {}: ".format(*sizes)
             with self.subTest(said), self.assertRaisesRegex(ValueError, said):
@@ -455,7 +461,7 @@ class Model(unittest.TestCase):
             document_loss(model, Tokenizer(["abc"]), "abc").backward()
             return max(abs(p.grad) for row in model.wte for p in row)
 
-        def last_only(x, y):  # x + f(x) without the x; the sum of token and position stays
+        def last_only(x, y):  # x + f(x) without the x, but token + position as it is
             return y if calls.pop() else plain(x, y)
         plain, with_residuals = add, arriving()
         calls = ([True] * 16 + [False]) * 4  # popped from the end: a sum, then 8 blocks

@@ -16,7 +16,8 @@ from unittest import mock
 
 import microgpt
 from microgpt import GPT, generate, read_documents, softmax, tape
-from tests.helpers import (README, ROOT, SOURCE, collector_off, data, default_run, inside,
+from tests.helpers import (README, ROOT, SOURCE, collector_off, data, default_run,
+                           inside,
                            needs_shipped)
 
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
@@ -129,7 +130,7 @@ class Examples(unittest.TestCase):
         """The first "a" of "ava" is id 0, at position 1, and 27 tokens are scored."""
         ids = microgpt.Tokenizer(["abcdefghijklmnopqrstuvwxyz"]).encode("ava")
         self.assertEqual((ids[0], ids[1]), (0, 21))
-        self.assertEqual(quoted(r"token a<br/>row (\d+) of wte.*\n.*position (\d+)<br/>"
+        self.assertEqual(quoted(r"token 'a'<br/>row (\d+) of wte.*\n.*position (\d+)<br/>"
                                 r"row (\d+) of wpe"), ("0", "1", "1"))
 
 
@@ -226,7 +227,7 @@ class Numbers(unittest.TestCase):
         held_out = re.search(r"their loss is (\S+):", default_run().out)[1]
         self.assertEqual(shown[4].split(", "), [held_out] * len(rows))
         rounded = f"{float(held_out):.2f}"
-        self.assertEqual(quoted(r"held-out loss at the end, (\d\.\d+)\."), rounded)
+        self.assertEqual(quoted(r"held-out loss at the end, (\d\.\d+);"), rounded)
         self.assertIn(f"This model gets to {rounded} after 1,000 names.", COMMENTS)
 
     def test_levels(self):
@@ -237,10 +238,12 @@ class Numbers(unittest.TestCase):
         losses = [math.log(27)] + [count.loss(count.plus_one, held_out)
                            for count in counts]
         levels = [f"{loss:.2f}" for loss in losses]
-        self.assertEqual([line.split(", ") for line in re.findall(r"line \[(.*)\]", README)[:4]],
+        lines = re.findall(r"line \[(.*)\]", README)[:4]
+        self.assertEqual([line.split(", ") for line in lines],
                          [[level] * 11 for level in levels])
-        self.assertEqual(list(quoted(r"guessing, ([\d.]+); .{,60} is, ([\d.]+); .{,60} which, "
-                                     r"([\d.]+); .{,60} two, (\d\.\d+)\.")), levels)
+        self.assertEqual(list(quoted(r"guessing, ([\d.]+); .{,60} is, ([\d.]+); "
+                                     r".{,60} which, ([\d.]+); .{,140} two, "
+                                     r"(\d\.\d+)\.")), levels)
         self.assertEqual(quoted(r"counted on the ([\d,]+) names"), f"{len(names):,}")
         self.assertIn(f"a loss of {levels[2]} on the held-out ones", COMMENTS)
 
@@ -251,8 +254,9 @@ class Numbers(unittest.TestCase):
         few = [Counts(names[:1000], before) for before in (1, 2, 3)]
         losses = ([count.loss(count.plus_one, held_out) for count in few[:2]]
                   + [count.loss(count.leaning, held_out) for count in few[1:]])
-        self.assertEqual(list(quoted(r"letters give ([\d.]+) and triples (\d\.\d+)\..{,200}? "
-                                     r"triples give ([\d.]+) and groups of four (\d\.\d+)\.")),
+        self.assertEqual(list(quoted(r"letters give ([\d.]+) and triples (\d\.\d+)\."
+                                     r".{,200}? triples give ([\d.]+) and groups of "
+                                     r"four (\d\.\d+)\.")),
                          [f"{loss:.2f}" for loss in losses])
 
     def test_hesitation(self):
@@ -260,8 +264,10 @@ class Numbers(unittest.TestCase):
         names, held_out = split_names()[1:]
         pairs = Counts(names, 1)
         tokens = re.search(r"guessing among (\S+) tokens", default_run().out)[1]
-        self.assertEqual(quoted(r"hesitates: (\d+) at 3\.30, ([\d.]+) at 2.46, ([\d.]+) at 2.35"),
-                         ("27", f"{math.exp(pairs.loss(pairs.plus_one, held_out)):.1f}", tokens))
+        of_pairs = math.exp(pairs.loss(pairs.plus_one, held_out))
+        self.assertEqual(quoted(r"hesitates: (\d+) at 3\.30, ([\d.]+) at 2\.46, "
+                                r"([\d.]+) at 2\.35"),
+                         ("27", f"{of_pairs:.1f}", tokens))
 
     def test_sure_and_right(self):
         """The likeliest token's mean probability, and how often it is right, are as
@@ -272,9 +278,11 @@ class Numbers(unittest.TestCase):
             for probs, target in zip(read_probs(run.model, tokens[:-1]), tokens[1:]):
                 sure.append(max(probs))
                 right.append(probs.index(max(probs)) == target)
-        self.assertEqual(quoted(r"probability of ([\d.]+) on average, and is right in ([\d.]+) of "
+        self.assertEqual(quoted(r"probability of ([\d.]+) on average, and is right in "
+                                r"([\d.]+) of "
                                 r"the ([\d,]+) guesses"),
-                         (f"{sum(sure) / len(sure):.3f}", f"{sum(right) / len(right):.3f}",
+                         (f"{sum(sure) / len(sure):.3f}",
+                          f"{sum(right) / len(right):.3f}",
                           f"{len(sure):,}"))
 
     def test_temperatures(self):
@@ -291,7 +299,8 @@ class Numbers(unittest.TestCase):
                    f"{', '.join(made[:5])} |\n")
             self.assertIn(row, README)
             if temperature == 0.1:
-                self.assertEqual(quoted(r"The (\d+) of the first row are only (\d+) different"),
+                said = quoted(r"The (\d+) of the first row are only (\d+) different")
+                self.assertEqual(said,
                                  (str(len(found)), str(len(set(found)))))
             if temperature == 0.5:
                 self.assertEqual(

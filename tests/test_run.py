@@ -16,8 +16,9 @@ from unittest import mock
 
 import microgpt
 from microgpt import read_documents
-from tests.helpers import (NAMES, ROOT, SHIPPED, SOURCE, TINY, changes, copy, environment, folder,
-                           inside, invented, needs_shipped, program, python, quietly, rows,
+from tests.helpers import (NAMES, ROOT, SHIPPED, SOURCE, TINY, changes, copy,
+                           environment, folder, inside, invented, needs_shipped,
+                           program, python, quietly, rows,
                            run_main)
 
 SHORT = dict(TINY, num_steps=12)
@@ -209,7 +210,8 @@ class Main(unittest.TestCase):
         def mean(model, tokenizer, documents):
             looked.extend(documents)
             return 1.0
-        with inside(path.parent), mock.patch.multiple(module, train=train, mean_loss=mean):
+        module.train, module.mean_loss = train, mean
+        with inside(path.parent):
             quietly(module.main)
         self.assertTrue(looked)
         self.assertFalse(set(looked) & learnt)
@@ -219,7 +221,8 @@ class Main(unittest.TestCase):
     def test_settings_are_handed_on(self):
         """The model and the training get the sizes that the settings say."""
         module, out = run_main(self, **dict(SHORT, n_layer=2, learning_rate=0.5))
-        self.assertEqual((len(module.model.blocks), len(module.model.wte[0]), module.model.n_head,
+        self.assertEqual((len(module.model.blocks), len(module.model.wte[0]),
+                          module.model.n_head,
                           module.model.block_size), (2, 4, 2, 8))
         self.assertEqual(rows(out)[-1][0], "12")
 
@@ -230,7 +233,8 @@ class Main(unittest.TestCase):
                            "learning_rate": 0.1, **settings})[1]
             return re.sub(r"\d+ s left", "", out)
         before = printed()
-        for name, value in dict(n_layer=2, n_embd=8, n_head=1, block_size=6, num_steps=19, seed=43,
+        for name, value in dict(n_layer=2, n_embd=8, n_head=1, block_size=6,
+                                num_steps=19, seed=43,
                                 learning_rate=0.2, beta1=0.8, beta2=0.9, num_held_out=1,
                                 temperature=2, num_samples=4).items():
             with self.subTest(name):
@@ -258,7 +262,8 @@ class Main(unittest.TestCase):
     def test_long_documents(self):
         """Of long documents and large vocabularies the opening shows 50 characters."""
         docs = "\n".join(["".join(map(chr, range(0x100, 0x180)))] * 3)
-        out = run_main(self, docs, **dict(SHORT, block_size=130, num_steps=0, num_samples=0))[1]
+        settings = dict(SHORT, block_size=130, num_steps=0, num_samples=0)
+        out = run_main(self, docs, **settings)[1]
         lines = out.split("\nblind")[0].splitlines()
         self.assertEqual(lines[0].split("such as ")[1], docs[:50])
         self.assertEqual(lines[1].split("BOS and ")[1], docs[:50])
@@ -273,7 +278,8 @@ class Main(unittest.TestCase):
     def test_smallest_settings(self):
         """Settings at the edge of what can work are taken, and the run ends as any
         other."""
-        for settings in (dict(n_embd=1, n_head=1), dict(block_size=1), dict(num_steps=0),
+        for settings in (dict(n_embd=1, n_head=1), dict(block_size=1),
+                         dict(num_steps=0),
                          dict(num_steps=1), dict(num_held_out=0), dict(num_samples=0),
                          dict(temperature=0), dict(beta1=0, beta2=0)):
             with self.subTest(**settings):
@@ -328,10 +334,7 @@ class Errors(unittest.TestCase):
 
     @needs_shipped
     def test_learning_rate(self):
-        """Rates of 1 and 10 break down at once; the last line names learning_rate, and why above.
-
-        In the default run the third step of 1000 finds a loss of nan, or the logarithm of 0.
-        """
+        """Rates of 1 and 10 break down at once; the last line says what to do."""
         for rate, cause in ((1, "FloatingPointError: the loss of step 3 is nan"),
                             (10, "ValueError: ")):
             path = program(
@@ -342,7 +345,7 @@ class Errors(unittest.TestCase):
             self.assertEqual(len(rows(result.stdout)), 1)
             self.assertIn(cause, result.stderr)
             self.assertRegex(result.stderr.splitlines()[-1],
-                             f"RuntimeError: training broke down: .* learning_rate below {rate}$")
+                             f"RuntimeError: training .* learning_rate below {rate}$")
 
     def test_other_errors(self):
         """An error that has another cause than the rate is not blamed on it."""
@@ -364,7 +367,8 @@ class WaysToUseIt(unittest.TestCase):
         """Pasted into a notebook it runs, whatever the notebook's own command line
         says."""
         path = program(folder(self), **SHORT)
-        paste = ("import io, sys; real, sys.stdout = sys.stdout, io.StringIO(); "  # as notebooks do
+        # Notebooks, too, replace sys.stdout by an object that is not a real file.
+        paste = ("import io, sys; real, sys.stdout = sys.stdout, io.StringIO(); "
                  "exec(open('microgpt.py').read()); real.write(sys.stdout.getvalue())")
         result = python("-c", paste, "-f", "kernel.json", cwd=path.parent)
         self.assertEqual((result.returncode, result.stderr), (0, ""))
@@ -412,7 +416,8 @@ class WaysToUseIt(unittest.TestCase):
     def test_other_pythons_keep_their_collector(self):
         """On a Python that is not CPython the collector stays on."""
         path = program(folder(self), **SHORT)
-        other = ("import gc, runpy, sys, types; sys.implementation = types.SimpleNamespace("
+        other = ("import gc, runpy, sys, types; "
+                 "sys.implementation = types.SimpleNamespace("
                  "**{**vars(sys.implementation), 'name': 'other'}); "
                  "runpy.run_path('microgpt.py', run_name='__main__'); "
                  "print('enabled', gc.isenabled())")
@@ -434,9 +439,11 @@ class Importing(unittest.TestCase):
 
     def test_opens_no_file(self):
         """Importing opens no file."""
-        watch = ("import gc, math, operator, random, sys, time\n"  # these may open theirs
+        # The modules it imports may open files; then they are there already.
+        watch = ("import gc, math, operator, random, sys, time\n"
                  "source = sys.stdin.read()\n"
-                 "sys.addaudithook(lambda event, args: event == 'open' and print(*args))\n"
+                 "sys.addaudithook(lambda event, args: "
+                 "event == 'open' and print(*args))\n"
                  "exec(source, dict(__name__='microgpt'))")
         result = python("-c", watch, cwd=ROOT, stdin=SOURCE)
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "", ""))

@@ -147,7 +147,8 @@ class Generate(unittest.TestCase):
         rows = [[9.0, 0, 0, 0]] * 4
         self.assertEqual(write(rows, "bbb"), "bbba")
         for prompt in ("bbbb", "bbbbb"):
-            with self.assertRaisesRegex(ValueError, rf"\b{len(prompt)} characters.*\b3\b"):
+            why = rf"\b{len(prompt)} characters.*\b3\b"
+            with self.assertRaisesRegex(ValueError, why):
                 write(rows, prompt)
 
     def test_unknown_character(self):

@@ -7,8 +7,10 @@ import unittest
 from unittest import mock
 
 import microgpt
-from microgpt import GPT, Tokenizer, Value, generate, mean_loss, read_documents, tape, train
-from tests.helpers import (ROOT, SHIPPED, Fixed, default_run, invented, needs_shipped, quietly,
+from microgpt import (GPT, Tokenizer, Value, generate, mean_loss, read_documents, tape,
+                      train)
+from tests.helpers import (ROOT, SHIPPED, Fixed, default_run, invented, needs_shipped,
+                           quietly,
                            rows, tiny)
 
 
@@ -37,7 +39,8 @@ def rehearse(losses, documents=("a",), params=(), learning_rate=0.01, clock=None
             mock.patch.object(microgpt, "generate", lambda *args: "name"), \
             mock.patch.object(microgpt.time, "time", clock or microgpt.time.time), \
             with_shipped("beta1"), with_shipped("beta2"):
-        returned, out = quietly(train, model, Tokenizer(["a"]), list(documents), len(losses),
+        returned, out = quietly(train, model, Tokenizer(["a"]), list(documents),
+                                len(losses),
                                 learning_rate)
     return out, seen, returned
 
@@ -58,12 +61,14 @@ class Adam(unittest.TestCase):
     def test_two_steps_by_hand(self):
         """The first two steps go where the formulas of Kingma & Ba, worked out by hand,
         say."""
-        # Step 1, gradient 2:  m = 0.15 * 2 = 0.3              m / (1 - 0.85)      = 2
-        #                      v = 0.01 * 4 = 0.04             v / (1 - 0.99)      = 4
-        #                      p = 0 - 0.1 * 2 / sqrt(4)                           = -0.1
-        # Step 2, gradient -1: m = 0.85 * 0.3 - 0.15 = 0.105   m / (1 - 0.85 ** 2) = 0.3783784
-        #                      v = 0.99 * 0.04 + 0.01 = 0.0496 v / (1 - 0.99 ** 2) = 2.4924623
-        # p = -0.1 - 0.05 * 0.3783784 / sqrt(2.4924623)       = -0.111983453
+        # Step 1, gradient 2:  m = 0.15 * 2 = 0.3, m / (1 - 0.85) = 2
+        #                      v = 0.01 * 4 = 0.04, v / (1 - 0.99) = 4
+        #                      p = 0 - 0.1 * 2 / sqrt(4) = -0.1
+        # Step 2, gradient -1: m = 0.85 * 0.3 - 0.15 = 0.105
+        #                      m / (1 - 0.85 ** 2) = 0.3783784
+        #                      v = 0.99 * 0.04 + 0.01 = 0.0496
+        #                      v / (1 - 0.99 ** 2) = 2.4924623
+        #                      p = -0.1 - 0.05 * 0.3783784 / sqrt(2.4924623)
         first, second = adam([2.0, -1.0])
         self.assertAlmostEqual(first, -0.1, places=8)
         self.assertAlmostEqual(second, -0.111983453, places=8)
@@ -338,7 +343,8 @@ class DefaultRun(unittest.TestCase):
     def test_rows(self):
         """The rows show the loss of step 1, then the other implementation's means by
         hundreds."""
-        means = ("2.7434 2.5996 2.4910 2.5378 2.4508 2.3998 2.4060 2.4053 2.3593 2.4599").split()
+        means = ("2.7434 2.5996 2.4910 2.5378 2.4508 "
+                 "2.3998 2.4060 2.4053 2.3593 2.4599").split()
         wanted = [("1", "3.5089")] + [(f"{100 * i}", m)
                    for i, m in enumerate(means, start=1)]
         self.assertEqual([row[:2] for row in rows(self.run_.out)], wanted)
@@ -352,7 +358,8 @@ class DefaultRun(unittest.TestCase):
 
     def test_names(self):
         """The 20 names are those of the other implementation."""
-        wanted = ("emyia mevia shylea shenan arela kaylin nodan taana kitann amaion karei aran "
+        wanted = ("emyia mevia shylea shenan arela kaylin nodan taana kitann amaion "
+                  "karei aran "
                   "razlia sonna ayae silye zaree manyah breles jane").split()
         self.assertEqual([line.split()[0] for line in invented(self.run_.out)], wanted)
 
