@@ -268,9 +268,9 @@ def rmsnorm(x):
     >>> [round(number.data, 2) for number in rmsnorm([Value(30.0), Value(40.0)])]
     [0.85, 1.13]
     """
-    # If x grew, the results of the next matrix would grow with it, and what was learnt
-    # about them would no longer fit. So the matrix reads a copy of x of a fixed size.
-    # The 1e-5 prevents a division by 0.
+    # x grows as blocks add to it. The results of the next matrix would grow along, and
+    # what was learnt about them would no longer fit. So the matrix reads a copy of x of
+    # a fixed size. The 1e-5 prevents a division by 0.
     mean_square = dot(x, x) / len(x)
     scale = (mean_square + 1e-5) ** -0.5
     return [number * scale for number in x]
@@ -414,9 +414,9 @@ class GPT:
         position_vector = self.wpe[position]  # [16]
         x = add(token_vector, position_vector)
 
-        # In a new model, the numbers of x are about 0.1 here, and those that a block
-        # adds are no smaller: the token would be half of the sum or less. Scaled to 1
-        # first, it is several times as large as what is added.
+        # In a new model, the numbers of x are about 0.1 here. What a block adds is no
+        # smaller, and random as long as the block has learnt nothing, so the token
+        # would be lost in it. Scaled to 1, the token stands out.
         x = rmsnorm(x)
 
         # As a block adds to x, it need not rebuild what x holds already. This helps the
@@ -426,7 +426,7 @@ class GPT:
             x = add(x, attention(rmsnorm(x), block, memory, self.n_head))
             x = add(x, mlp(rmsnorm(x), block))
 
-        # No rmsnorm here: twice as large an x means twice the scores, a surer guess.
+        # Here x may be of any size: twice the x gives twice the scores, a surer guess.
         return linear(x, self.lm_head)
 
 
@@ -658,8 +658,8 @@ def main():
 
 if __name__ == "__main__":
     # Python's garbage collector searches for objects that refer to each other in a
-    # circle. Here are none, and searching takes a sixth of the time. Only CPython can
-    # do without it.
+    # circle. Here are none, and searching takes a sixth of the time. Pythons other than
+    # CPython need it to free any memory.
     if sys.implementation.name == "cpython":
         gc.disable()
     model, tokenizer = main()
