@@ -41,14 +41,17 @@ numbers = itertools.count()  # every copy of the program has a module name of it
 
 # What is shipped --------------------------------------------------------
 def changes():
-    """Return, in words, what differs from the shipped settings and the shipped
-    input.txt."""
+    """Return sentences that tell how settings and data differ from the shipped ones."""
+    sentences = []
     words = [f"{name} is {getattr(microgpt, name)!r}, shipped {shipped!r}"
              for name, shipped in SHIPPED.items() if getattr(microgpt, name) != shipped]
+    if words:
+        sentences.append("settings differ from the shipped ones: " + "; ".join(words))
     data = ROOT / "input.txt"
-    digest = hashlib.sha256(
-    data.read_bytes()).hexdigest() if data.exists() else "missing"
-    return words + ["input.txt is another one"] * (digest != INPUT_SHA256)
+    digest = hashlib.sha256(data.read_bytes()).hexdigest() if data.exists() else None
+    if digest != INPUT_SHA256:
+        sentences.append("input.txt differs from the shipped one")
+    return sentences
 
 
 needs_shipped = unittest.skipIf(

@@ -43,9 +43,9 @@ def parts(total, **settings):
 
 class Shipped(unittest.TestCase):
     def test_as_shipped(self):
-        """Settings and data are the shipped ones, so that an accident is noticed."""
-        self.assertEqual(changes(), [], "settings differ from the shipped ones: "
-                         + "; ".join(changes()))
+        """Settings and data are the shipped ones; if you changed them on purpose, fine."""
+        if changes():
+            self.fail("; ".join(changes()))
 
 
 class ReadDocuments(unittest.TestCase):
