@@ -130,7 +130,8 @@ class Examples(unittest.TestCase):
         """The first "a" of "ava" is id 0, at position 1, and 27 tokens are scored."""
         ids = microgpt.Tokenizer(["abcdefghijklmnopqrstuvwxyz"]).encode("ava")
         self.assertEqual((ids[0], ids[1]), (0, 21))
-        self.assertEqual(quoted(r"token 'a'<br/>row (\d+) of wte.*\n.*position (\d+)<br/>"
+        self.assertEqual(quoted(r"token 'a'<br/>row (\d+) of wte.*\n.*"
+                                r"position (\d+)<br/>"
                                 r"row (\d+) of wpe"), ("0", "1", "1"))
 
 

@@ -43,7 +43,7 @@ def parts(total, **settings):
 
 class Shipped(unittest.TestCase):
     def test_as_shipped(self):
-        """Settings and data are the shipped ones; if you changed them on purpose, fine."""
+        """Settings and data are as shipped; if you changed them on purpose, fine."""
         if changes():
             self.fail("; ".join(changes()))
 
