@@ -252,6 +252,8 @@ class Numbers(unittest.TestCase):
         """Counting the model's own 1,000 names gives the losses quoted, with plus one
         and better."""
         _, names, held_out = split_names()
+        self.assertEqual(quoted(r"only ([\d,]+) names\. Counted on the same ([\d,]+),"),
+                         ("1,000", "1,000"))
         few = [Counts(names[:1000], before) for before in (1, 2, 3)]
         losses = ([count.loss(count.plus_one, held_out) for count in few[:2]]
                   + [count.loss(count.leaning, held_out) for count in few[1:]])
