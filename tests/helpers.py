@@ -36,6 +36,8 @@ TINY = dict(n_embd=4, n_head=2, block_size=8, num_samples=5)
 NAMES = "\n".join("".join(letters)
                   for letters in itertools.product("abc", "de", "fghi")) + "\n"
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+if sys.implementation.name == "cpython":
+    gc.disable()  # as microgpt.py does where it runs
 numbers = itertools.count()  # every copy of the program has a module name of its own
 
 
@@ -69,21 +71,10 @@ def default_run():
 
     out = io.StringIO()
     with contextlib.redirect_stdout(out), mock.patch.object(microgpt, "train", train):
-        with collector_off(), inside(ROOT):
+        with inside(ROOT):
             model, tokenizer = microgpt.main()
     return SimpleNamespace(out=out.getvalue(), losses=losses,
                            model=model, tokenizer=tokenizer)
-
-
-@contextlib.contextmanager
-def collector_off():
-    """Switch the garbage collector off for a while, where microgpt.py does so, too."""
-    if sys.implementation.name == "cpython":
-        gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @contextlib.contextmanager

@@ -18,8 +18,7 @@ import microgpt
 from microgpt import read_documents
 from tests.helpers import (NAMES, ROOT, SHIPPED, SOURCE, TINY, changes, copy,
                            environment, folder, inside, invented, needs_shipped,
-                           program, python, quietly, rows,
-                           run_main)
+                           program, python, quietly, rows, run_main)
 
 SHORT = dict(TINY, num_steps=12)
 POSIX = unittest.skipIf(os.name == "nt", "Windows has no SIGINT to send")

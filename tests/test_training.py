@@ -10,8 +10,7 @@ import microgpt
 from microgpt import (GPT, Tokenizer, Value, generate, mean_loss, read_documents, tape,
                       train)
 from tests.helpers import (ROOT, SHIPPED, Fixed, default_run, invented, needs_shipped,
-                           quietly,
-                           rows, tiny)
+                           quietly, rows, tiny)
 
 
 def with_shipped(name, value=None):
