@@ -333,7 +333,7 @@ def attention(x, block, memory, n_head):
         for i in range(start, stop):
             output.append(dot(weights, [value[i] for value in values]))
 
-    # So far each number comes from one head. The last matrix makes 16 of them all.
+    # So far each number comes from one head. The last matrix mixes those of all heads.
     return linear(output, block["wo"])
 
 

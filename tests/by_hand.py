@@ -61,7 +61,7 @@ def loss_and_grads(matrices, tokens, n_head):
     n, width = min(len(tokens) - 1, len(wpe)), len(wte[0])
     head_dim = width // n_head
     root, heads = head_dim ** 0.5, [slice(h, h + head_dim)
-                                          for h in range(0, width, head_dim)]
+                                    for h in range(0, width, head_dim)]
     keys, values = [[] for _ in blocks], [[] for _ in blocks]
     saved, loss = [], 0.0
     for t in range(n):  # forward, keeping what the way back needs
@@ -78,7 +78,7 @@ def loss_and_grads(matrices, tokens, n_head):
                 shares, _ = softmax([dot(q[head], key[head]) / root for key in keys[i]])
                 weights.append(shares)
                 out += [dot(shares, column)
-                            for column in zip(*[v[head] for v in values[i]])]
+                        for column in zip(*[v[head] for v in values[i]])]
             middle = add(x, linear(out, wo))
             b, b_scale = norm(middle)
             hidden = [h if h > 0 else 0.0 for h in linear(b, fc1)]
@@ -103,15 +103,15 @@ def loss_and_grads(matrices, tokens, n_head):
             dh = linear_back(hidden, dx, columns[fc2], grads[fc2])
             dh = [slope if h > 0 else 0.0 for slope, h in zip(dh, hidden)]
             dx = add(
-    dx,
-    norm_back(
-        middle,
-        b_scale,
-        linear_back(
-            b,
-            dh,
-            columns[fc1],
-             grads[fc1])))
+                dx,
+                norm_back(
+                    middle,
+                    b_scale,
+                    linear_back(
+                        b,
+                        dh,
+                        columns[fc1],
+                        grads[fc1])))
             dout = linear_back(out, dx, columns[wo], grads[wo])
             dq = []
             for head, shares in zip(heads, weights):

@@ -130,12 +130,12 @@ def tiny(chars="abc", n_layer=2, n_embd=4, n_head=2, block_size=6, seed=1):
     """
     tokenizer = Tokenizer([chars])
     model = GPT(
-    tokenizer.vocab_size,
-    n_layer,
-    n_embd,
-    n_head,
-    block_size,
-     random.Random(seed))
+        tokenizer.vocab_size,
+        n_layer,
+        n_embd,
+        n_head,
+        block_size,
+        random.Random(seed))
     for p in model.params:
         p.data *= 10
     return model, tokenizer
@@ -220,8 +220,8 @@ def environment(encoding="utf-8"):
     """Return the environment without what others set for Python, such as
     PYTHONUNBUFFERED."""
     env = {
-    name: value for name,
-     value in os.environ.items() if not name.startswith("PYTHON")}
+        name: value for name,
+        value in os.environ.items() if not name.startswith("PYTHON")}
     return dict(env, PYTHONIOENCODING=encoding, PYTHONDONTWRITEBYTECODE="1")
 
 

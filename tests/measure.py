@@ -22,7 +22,6 @@ import gc
 import io
 import math
 import os
-import random
 import re
 import statistics
 import sys

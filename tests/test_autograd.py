@@ -50,8 +50,8 @@ class Operations(unittest.TestCase):
                 with self.subTest(name, point=point):
                     result = operation(*map(Value, point)).data
                     self.assertAlmostEqual(
-    result, (floats or operation)(
-        *point), places=12)
+                        result, (floats or operation)(
+                            *point), places=12)
 
     def test_gradients(self):
         """Every operation's gradient, in either order of its operands, is its measured
@@ -236,7 +236,7 @@ class Dot(unittest.TestCase):
     def test_value(self):
         """dot gives the number of the long way, one * and one + at a time."""
         xs, ys = [Value(x) for x in (2.0, -1.0, 0.5)], [Value(y)
-                        for y in (3.0, 4.0, -6.0)]
+                                                        for y in (3.0, 4.0, -6.0)]
         self.assertEqual(dot(xs, ys).data, long_way(xs, ys).data)
         self.assertEqual(dot(xs, ys).data, -1)
 

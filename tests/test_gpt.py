@@ -25,7 +25,7 @@ def masked(model, tokens):
 
     def norm(xs):
         return [[a / math.sqrt(sum(b * b for b in x) / len(x) + 1e-5)
-                               for a in x] for x in xs]
+                 for a in x] for x in xs]
 
     def add(xs, ys):
         return [[a + b for a, b in zip(x, y)] for x, y in zip(xs, ys)]
@@ -78,10 +78,10 @@ class Layers(unittest.TestCase):
         product = [values([5 * 1 - 6 * 3, 5 * 2 - 6 * 4])]
         x = values([0.5, -7])
         self.assertEqual(
-    data(
-        linear(
-            linear(
-                x, first), second)), data(
+            data(
+                linear(
+                    linear(
+                        x, first), second)), data(
                     linear(
                         x, product)))
 
@@ -159,7 +159,7 @@ class Attention(unittest.TestCase):
     def setUp(self):
         self.block = tiny(n_layer=1)[0].blocks[0]
         self.xs = [[1.0, -1.0, 0.5, 2.0],
-            [0.25, 1.0, -2.0, 0.5], [-1.0, 2.0, 1.0, -0.5]]
+                   [0.25, 1.0, -2.0, 0.5], [-1.0, 2.0, 1.0, -0.5]]
         self.block["wo"] = self.identity()  # the heads side by side, not combined
 
     def identity(self):
@@ -190,9 +190,9 @@ class Attention(unittest.TestCase):
         got = [data(linear(values(x), self.block["wv"])) for x in self.xs]
         for i in range(4):
             self.assertAlmostEqual(
-    self.attend(
-        self.xs)[2][i], sum(
-            v[i] for v in got) / 3)
+                self.attend(
+                    self.xs)[2][i], sum(
+                    v[i] for v in got) / 3)
 
     def test_heads_are_independent(self):
         """A head reads and writes its own slice: another query for head 0 leaves head 1
@@ -207,9 +207,9 @@ class Attention(unittest.TestCase):
     def test_heads_side_by_side(self):
         """Two heads of two numbers do not do what one head of four does."""
         self.assertNotEqual(
-    self.attend(
-        self.xs, n_head=2), self.attend(
-            self.xs, n_head=1))
+            self.attend(
+                self.xs, n_head=2), self.attend(
+                self.xs, n_head=1))
 
     def test_scores_are_divided(self):
         """Scores are divided by the root of head_dim, so that long heads are no louder.
@@ -264,7 +264,7 @@ class Parameters(unittest.TestCase):
     def test_count(self):
         """There are n_embd (2 vocab + block) + 12 n_layer n_embd^2 parameters."""
         for vocab, layers, embd, block in (
-            (27, 1, 16, 16), (4, 2, 4, 6), (10, 3, 8, 5)):
+                (27, 1, 16, 16), (4, 2, 4, 6), (10, 3, 8, 5)):
             model = GPT(vocab, layers, embd, 2, block, random.Random(1))
             count = embd * (2 * vocab + block) + 12 * layers * embd ** 2
             self.assertEqual(len(model.params), count)
@@ -279,13 +279,13 @@ class Parameters(unittest.TestCase):
         fc1 fc2."""
         model, rng = GPT(4, 2, 4, 2, 6, random.Random(1)), random.Random(1)
         blocks = [
-    b[w] for b in model.blocks for w in (
-        "wq",
-        "wk",
-        "wv",
-        "wo",
-        "fc1",
-         "fc2")]
+            b[w] for b in model.blocks for w in (
+                "wq",
+                "wk",
+                "wv",
+                "wo",
+                "fc1",
+                "fc2")]
         for w in [model.wte, model.wpe, model.lm_head] + blocks:
             self.assertEqual(floats(w), [[rng.gauss(0, 0.08)
                              for _ in row] for row in w])
@@ -519,7 +519,7 @@ class Loss(unittest.TestCase):
         rows = [[1.0, -2.0, 0.5], [0.25, 3.0, 1.0], [2.0, 2.0, -1.0]]
         targets = [0, 1, 2]  # a, b, BOS
         by_hand = [-math.log(data(softmax(values(r)))[t])
-                             for r, t in zip(rows, targets)]
+                   for r, t in zip(rows, targets)]
         model = Fixed(rows)
         loss = document_loss(model, Tokenizer(["ab"]), "ab")
         self.assertAlmostEqual(loss.data, sum(by_hand) / 3, places=12)
@@ -562,9 +562,9 @@ class Loss(unittest.TestCase):
         model, tokenizer = tiny()
         losses = [document_loss(model, tokenizer, text).data for text in ("a", "bcab")]
         self.assertAlmostEqual(
-    mean_loss(
-        model, tokenizer, [
-            "a", "bcab"]), sum(losses) / 2)
+            mean_loss(
+                model, tokenizer, [
+                    "a", "bcab"]), sum(losses) / 2)
 
     def test_looking_is_not_learning(self):
         """mean_loss gives a float, changes no gradient, and leaves the tape empty."""
@@ -587,7 +587,7 @@ class Loss(unittest.TestCase):
         """The losses of two documents can be added up before backward(): a batch."""
         model, tokenizer = tiny()
         (document_loss(model, tokenizer, "ab") +
-     document_loss(model, tokenizer, "c")).backward()
+         document_loss(model, tokenizer, "c")).backward()
         batch = [p.grad for p in model.params]
         for p in model.params:
             p.grad = 0.0

@@ -71,7 +71,7 @@ class Counts:
     def plus_one(self, text, i):
         n = self.before
         return (self.pairs[text[i - n:i + 1], n] + 1) / \
-                (self.contexts[text[i - n:i], n] + 27)
+            (self.contexts[text[i - n:i], n] + 27)
 
     def leaning(self, text, i, n=None):
         """Add 20 imagined cases, spread as with one letter less."""
@@ -86,7 +86,7 @@ class Counts:
         for name in names:
             text = "^" * self.before + name + "$"
             logs = [-math.log(probability(text, i))
-                              for i in range(self.before, len(text))]
+                    for i in range(self.before, len(text))]
             losses.append(sum(logs) / len(logs))
         return sum(losses) / len(losses)
 
@@ -186,7 +186,7 @@ class Recipes(unittest.TestCase):
                 run.model.forward(token, position, cache)
         tape.clear()
         rows = [" ".join(f"{weight:.2f}" for weight in data(weights))
-                         for weights in seen[1::4]]
+                for weights in seen[1::4]]
         shown = [line[2:] for line in block_after("def show_attention").splitlines()]
         self.assertEqual(rows, shown)
 
@@ -236,7 +236,7 @@ class Numbers(unittest.TestCase):
         _, names, held_out = split_names()
         counts = [Counts(names, before) for before in range(3)]
         losses = [math.log(27)] + [count.loss(count.plus_one, held_out)
-                           for count in counts]
+                                   for count in counts]
         levels = [f"{loss:.2f}" for loss in losses]
         lines = re.findall(r"line \[(.*)\]", README)[:4]
         self.assertEqual([line.split(", ") for line in lines],
@@ -295,7 +295,7 @@ class Numbers(unittest.TestCase):
         for temperature in (0.1, 0.5, 1, 2):
             rng = sampler()
             made = [generate(run.model, run.tokenizer, "", temperature, rng)
-                             for _ in range(200)]
+                    for _ in range(200)]
             found = [name for name in made if name in known]
             row = (f"| {temperature} | {len(found)} | {len(set(made))} | "
                    f"{', '.join(made[:5])} |\n")
@@ -318,8 +318,8 @@ class Numbers(unittest.TestCase):
         self.assertEqual((number, longest),
                          (f"{len(names):,}", str(max(map(len, names)))))
         self.assertEqual(
-    quoted(r"numbers for ([\d,]+) names"),
-     f"{len(split_names()[1]):,}")
+            quoted(r"numbers for ([\d,]+) names"),
+            f"{len(split_names()[1]):,}")
         self.assertIn(f"{number} names given", SOURCE)
 
     def test_parameters(self):
@@ -327,11 +327,11 @@ class Numbers(unittest.TestCase):
         settings."""
         def count(**settings):
             sizes = {
-    "n_layer": 1,
-    "n_embd": 16,
-    "n_head": 4,
-    "block_size": 16,
-     **settings}
+                "n_layer": 1,
+                "n_embd": 16,
+                "n_head": 4,
+                "block_size": 16,
+                **settings}
             return len(GPT(27, rng=random.Random(0), **sizes).params)
         for name, value in (("n_layer", 2), ("n_embd", 8), ("n_embd", 32)):
             row = re.search(rf"`{name} = {value}` .*", README)[0]
@@ -368,7 +368,7 @@ class Shape(unittest.TestCase):
         """Without tables, code and pictures, README.md is 900 to 1,600 words long."""
         prose = re.sub(r"```.*?```", "", README, flags=re.S)
         words = [w for line in prose.splitlines() if not line.startswith("|")
-                                                for w in line.split()]
+                 for w in line.split()]
         self.assertTrue(900 <= len(words) <= 1600, len(words))
 
     def test_map(self):

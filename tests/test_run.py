@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tokenize
 import unittest
-from unittest import mock
 
 import microgpt
 from microgpt import read_documents
@@ -51,9 +50,9 @@ class ReadDocuments(unittest.TestCase):
     def read(self, content, block_size=16, name="input.txt"):
         path = folder(self) / "input.txt"
         path.write_bytes(
-    content if isinstance(
-        content,
-         bytes) else content.encode("utf-8"))
+            content if isinstance(
+                content,
+                bytes) else content.encode("utf-8"))
         return quietly(read_documents, str(path.parent / name), block_size)
 
     def test_one_document_a_line(self):
@@ -69,14 +68,14 @@ class ReadDocuments(unittest.TestCase):
     def test_windows_file(self):
         """A byte-order mark and any line ends do not become characters."""
         self.assertEqual(
-    self.read(b"\xef\xbb\xbfava\r\nemma\rzoe\n")[0], [
-        "ava", "emma", "zoe"])
+            self.read(b"\xef\xbb\xbfava\r\nemma\rzoe\n")[0], [
+                "ava", "emma", "zoe"])
 
     def test_unicode(self):
         """The file is read as UTF-8 on every system."""
         self.assertEqual(
-    self.read("jos\u00e9\n\u4e2d\u6587\n")[0], [
-        "jos\u00e9", "\u4e2d\u6587"])
+            self.read("jos\u00e9\n\u4e2d\u6587\n")[0], [
+                "jos\u00e9", "\u4e2d\u6587"])
 
     def test_no_file(self):
         """A file that is not there is Python's own error, which names it."""
@@ -109,10 +108,10 @@ class ReadDocuments(unittest.TestCase):
     def test_cut_of_one(self):
         """A single cut document is told of, too."""
         self.assertRegex(
-    self.read(
-        "abcde\nab\n",
-        block_size=4)[1],
-         r"^1 documents .* = 6 holds")
+            self.read(
+                "abcde\nab\n",
+                block_size=4)[1],
+            r"^1 documents .* = 6 holds")
 
     def test_cut_line_is_narrow(self):
         """That line fits into 79 columns for documents of a hundred thousand
@@ -183,7 +182,7 @@ class Main(unittest.TestCase):
         """No more than num_held_out and no more than a tenth of the documents are held
         out."""
         for total, number, wanted in (
-            (29, 300, 2), (30, 300, 3), (30, 3, 3), (30, 2, 2)):
+                (29, 300, 2), (30, 300, 3), (30, 3, 3), (30, 2, 2)):
             docs = "\n".join("abcdefghijklmnopqrstuvwxyz1234"[:total])
             out = run_main(self, docs, **dict(SHORT, num_held_out=number))[1]
             self.assertEqual(held_out(out)[0], str(wanted))
@@ -199,7 +198,7 @@ class Main(unittest.TestCase):
         """No step learns from a held-out document, not even where the file repeats it.
         """
         docs = ["ab", "ba", "aab", "bba"] * 10 + ["abab", "baba", "bbbb"]
-        learnt, looked, real = set(), [], microgpt.document_loss
+        learnt, looked = set(), []
         path = program(folder(self), "\n".join(docs), **dict(SHORT, num_steps=80))
         module = copy(path)
 
@@ -303,32 +302,32 @@ class Errors(unittest.TestCase):
     def test_not_utf_8(self):
         """A file that is not UTF-8: the last line names it and says what to do."""
         self.assertRegex(
-    self.last_line(b"jos\xe9\n"),
-     r"ValueError: input\.txt .*save it as UTF-8")
+            self.last_line(b"jos\xe9\n"),
+            r"ValueError: input\.txt .*save it as UTF-8")
 
     def test_empty_file(self):
         """An empty file: the last line names it and says what to do."""
         self.assertRegex(
-    self.last_line("\n\n"),
-     r"ValueError: input\.txt is empty: write")
+            self.last_line("\n\n"),
+            r"ValueError: input\.txt is empty: write")
 
     def test_sizes(self):
         """Sizes that cannot work: the last line has their names, values and the remedy.
         """
         for settings in (dict(n_layer=0), dict(
-            n_embd=6, n_head=4), dict(block_size=-1)):
+                n_embd=6, n_head=4), dict(block_size=-1)):
             line = self.last_line(**settings)
             for name, value in settings.items():
                 self.assertRegex(
-    line, rf"ValueError: .*{name} {value}\b.*must be 1 or more")
+                    line, rf"ValueError: .*{name} {value}\b.*must be 1 or more")
             self.assertNotIn("step ", self.out)
 
     def test_temperature(self):
         """A negative temperature: the last line has it, before any training."""
         self.assertRegex(
-    self.last_line(
-        temperature=-0.5),
-         "ValueError: temperature is -0.5.* 0 ")
+            self.last_line(
+                temperature=-0.5),
+            "ValueError: temperature is -0.5.* 0 ")
         self.assertNotIn("step ", self.out)
 
     @needs_shipped
@@ -337,9 +336,9 @@ class Errors(unittest.TestCase):
         for rate, cause in ((1, "FloatingPointError: the loss of step 3 is nan"),
                             (10, "ValueError: ")):
             path = program(
-    folder(self),
-    (ROOT / "input.txt").read_bytes(),
-     learning_rate=rate)
+                folder(self),
+                (ROOT / "input.txt").read_bytes(),
+                learning_rate=rate)
             result = python(path, cwd=path.parent)
             self.assertEqual(len(rows(result.stdout)), 1)
             self.assertIn(cause, result.stderr)
@@ -403,12 +402,12 @@ class WaysToUseIt(unittest.TestCase):
         path = program(folder(self), **SHORT)
         ask = "import gc; print('enabled', gc.isenabled())\n"
         self.assertIn(
-    "enabled False",
-    python(
-        "-i",
-        path,
-        cwd=path.parent,
-         stdin=ask).stdout)
+            "enabled False",
+            python(
+                "-i",
+                path,
+                cwd=path.parent,
+                stdin=ask).stdout)
         self.assertIn("enabled True", python("-c", "import microgpt; " + ask,
                                              cwd=path.parent).stdout)
 
@@ -421,11 +420,11 @@ class WaysToUseIt(unittest.TestCase):
                  "runpy.run_path('microgpt.py', run_name='__main__'); "
                  "print('enabled', gc.isenabled())")
         self.assertRegex(
-    python(
-        "-c",
-        other,
-        cwd=path.parent).stdout,
-         "enabled (True|None)")
+            python(
+                "-c",
+                other,
+                cwd=path.parent).stdout,
+            "enabled (True|None)")
 
 
 class Importing(unittest.TestCase):
@@ -471,8 +470,8 @@ class TheFile(unittest.TestCase):
         """At most 6 modules are imported, all at the top."""
         tree = ast.parse(SOURCE)
         inside_ = [
-    n for n in ast.walk(tree) if isinstance(
-        n, (ast.Import, ast.ImportFrom))]
+            n for n in ast.walk(tree) if isinstance(
+                n, (ast.Import, ast.ImportFrom))]
         top = [node for node in tree.body if node in inside_]
         self.assertEqual(len(top), len(inside_))
         self.assertLessEqual(len(top), 6)

@@ -94,7 +94,7 @@ class Generate(unittest.TestCase):
     def test_ends_at_bos(self):
         """A name ends where the model chooses BOS, which is no part of it."""
         rows = [[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 0, 9],
-            [9, 0, 0, 0]]  # a, b, BOS, no more a
+                [9, 0, 0, 0]]  # a, b, BOS, no more a
         self.assertEqual(write(rows), "ab")
 
     def test_never_exceeds_the_context(self):
@@ -122,7 +122,7 @@ class Generate(unittest.TestCase):
     def test_prompt_is_kept(self):
         """A prompt stands at the beginning, unchanged, and is continued."""
         rows = [[9, 0, 0, 0], [9, 0, 0, 0], [0, 9, 0, 0],
-            [0, 0, 0, 9]]  # it would say a, a, b
+                [0, 0, 0, 9]]  # it would say a, a, b
         self.assertEqual(write(rows, "ca"), "cab")
 
     def test_prompt_is_read(self):
@@ -133,13 +133,13 @@ class Generate(unittest.TestCase):
             scores = read(model, [tokenizer.BOS] + tokenizer.encode(prompt))[-1]
             choice = ["a", "b", "c", ""][scores.index(max(scores))]
             self.assertTrue(
-    generate(
-        model,
-        tokenizer,
-        prompt,
-        0).startswith(
-            prompt +
-             choice))
+                generate(
+                    model,
+                    tokenizer,
+                    prompt,
+                    0).startswith(
+                    prompt +
+                    choice))
 
     def test_longest_prompt(self):
         """A prompt may leave room for a single character; one that leaves none is an

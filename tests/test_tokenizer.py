@@ -15,9 +15,9 @@ class Tokens(unittest.TestCase):
         """A character has one id, in however many documents it stands."""
         tokenizer = Tokenizer(["ava", "vava"])
         self.assertEqual(
-    (tokenizer.chars, tokenizer.encode("vav")), ([
-        "a", "v"], [
-            1, 0, 1]))
+            (tokenizer.chars, tokenizer.encode("vav")), ([
+                "a", "v"], [
+                1, 0, 1]))
 
     def test_bos(self):
         """BOS is the last id, and one token more than there are characters."""

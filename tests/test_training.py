@@ -86,10 +86,10 @@ class Adam(unittest.TestCase):
             places = [0.0] + adam(grads, learning_rate=1.0)
             return sum(abs(b - a) for a, b in zip(places[50:], places[51:])) / 50
         self.assertAlmostEqual(
-    mean_step(
-        [1.0] * 100),
-        0.25,
-         delta=0.01)  # the mean rate there
+            mean_step(
+                [1.0] * 100),
+            0.25,
+            delta=0.01)  # the mean rate there
         self.assertLess(mean_step([1.0, -1.0] * 50), 0.25 / 10)
 
     def test_seldom_more_than_the_rate(self):
@@ -184,7 +184,7 @@ class Rows(unittest.TestCase):
     def test_mean_of_the_last_tenth(self):
         """A row shows the mean of the last tenth of the steps, to four decimals."""
         printed = [row[1]
-            for row in rows(rehearse([3.0, 2.5, 2.0, 1.12344] + [2.0] * 16)[0])]
+                   for row in rows(rehearse([3.0, 2.5, 2.0, 1.12344] + [2.0] * 16)[0])]
         self.assertEqual(printed, ["3.0000", "2.7500", "1.5617", *["2.0000"] * 8])
 
     def test_bar(self):
@@ -210,12 +210,12 @@ class Rows(unittest.TestCase):
         model, tokenizer = tiny()
         out = quietly(train, model, tokenizer, ["abc"], 1, 1e-9)[1]  # next to no change
         name = generate(
-    model,
-    tokenizer,
-    "",
-    microgpt.temperature,
-    random.Random(
-        microgpt.seed))
+            model,
+            tokenizer,
+            "",
+            microgpt.temperature,
+            random.Random(
+                microgpt.seed))
         self.assertEqual([row[3] for row in rows(out)], [name])
 
     def test_samples_do_not_disturb(self):
@@ -345,14 +345,14 @@ class DefaultRun(unittest.TestCase):
         means = ("2.7434 2.5996 2.4910 2.5378 2.4508 "
                  "2.3998 2.4060 2.4053 2.3593 2.4599").split()
         wanted = [("1", "3.5089")] + [(f"{100 * i}", m)
-                   for i, m in enumerate(means, start=1)]
+                                      for i, m in enumerate(means, start=1)]
         self.assertEqual([row[:2] for row in rows(self.run_.out)], wanted)
 
     def test_held_out(self):
         """The loss on 300 held-out names is 2.347, like guessing among 10.5 tokens."""
         self.assertIn(
-    "300 documents were held out\ntheir loss is 2.347:",
-     self.run_.out)
+            "300 documents were held out\ntheir loss is 2.347:",
+            self.run_.out)
         self.assertIn("among 10.5 tokens\n", self.run_.out)
 
     def test_names(self):
