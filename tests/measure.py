@@ -471,10 +471,10 @@ def sizes(pool):
         kind = "n_embd" if default == 16 else "characters"
         for key, found in rows.items():
             row = f"{kind} {key}" if default == 16 else f"{key} {kind}"
-            yield Number(row, 1, f"{found['parameters']:,}", f"{kind}, parameters")
-            yield Rough(row, 2, found["ms"] / rows[default]["ms"], 2, f"{kind}, time")
+            yield Number(row, 1, f"{found['parameters']:,}", "parameters")
+            yield Rough(row, 2, found["ms"] / rows[default]["ms"], 2, "time")
             if found["megabytes"] is not None:
-                yield Rough(row, 3, found["megabytes"], 3, f"{kind}, peak MB")
+                yield Rough(row, 3, found["megabytes"], 3, "peak MB")
 
 
 def speeds(pool):
