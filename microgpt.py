@@ -1,30 +1,36 @@
-"""microgpt: a GPT in one file of plain Python. It learns names and invents new ones.
+"""microgpt: a GPT in one file of plain Python, to be read from top to bottom.
 
-    python microgpt.py       trains for some seconds, then prints 20 invented names
-    python -i microgpt.py    does the same, and can then be asked to finish a name:
+A GPT reads the beginning of a text and guesses what comes next. This one learns from
+names, then invents new ones. The pieces it reads and writes are called tokens: here,
+each letter is a token, and so is BOS ("beginning of sequence"), which marks both the
+start and the end of a name. That turns "ava" into four exercises:
 
-        generate(model, tokenizer, "em", 0.5)    a new try with every call
-        generate(model, tokenizer, "em", 0)      always the likeliest next letter
+    it has read          it should guess
+    BOS                  "a"
+    BOS "a"              "v"
+    BOS "a" "v"          "a"
+    BOS "a" "v" "a"      BOS, because the name is over
 
-A GPT reads the beginning of a text and guesses what comes next. This one reads names.
-Each letter is a token, and so is BOS, "beginning of sequence", which also marks the end
-of a name. The name "ava" gives the model four exercises:
+A guess is a list of probabilities, one for each token. The model computes it from the
+tokens it has read and from 4,192 numbers, its parameters, which start out random. All
+that it learns is kept in these numbers. Training shows it one name after another, and
+each time moves them a little, so that the right tokens become more likely. To invent a
+name, the program draws a token according to the probabilities, lets the model read it,
+and repeats until it draws BOS. Noise turns into names:
 
-    it reads         it should guess
-    BOS              a
-    BOS a            v
-    BOS a v          a
-    BOS a v a        BOS (the name is over)
+    $ python microgpt.py
+    step      1  loss 3.5089  #####################    9 s left  rahguuzdjahlaftk
+    step    100  loss 2.7434  ################         8 s left  jasa
+    step   1000  loss 2.4599  ###############          0 s left  sari
+    held-out loss 2.347; blind guessing 3.296
+    emyia              mevia              shylea             shenan
 
-A guess is a list of probabilities, one for each token. It is computed from the tokens
-read so far and from 4,192 numbers, the parameters, which are random at first. Training
-shows the model name after name, and each time moves the parameters a little in the
-direction that makes the right answers likelier. To invent a name, the model draws a
-token by its probabilities, reads it, and goes on until it draws BOS.
-
-input.txt holds 29,693 names given in the United States in 2018, one per line. Names are
-short, so training takes seconds, and anybody can judge the new ones. GPT stands for
-generative (it makes text) pre-trained (on text) transformer (see section 3).
+The loss measures how wrong the guesses are: in each row on the names just read, and at
+the end on names held out from training. input.txt has 29,693 first names given in the
+United States in 2018. Names are short, so training takes seconds, and anyone can judge
+the new ones. GPT stands for generative (it makes text) pre-trained (before it is fitted
+to any special task) transformer (a family of designs that began with Vaswani et al.,
+2017; section 3 is a small one).
 """
 import gc
 import math
@@ -33,112 +39,114 @@ import sys
 import time
 from operator import mul
 
-# Settings, also called hyperparameters, are chosen by us; parameters are found by
-# training. To compare two settings, compare the loss, which measures how wrong the
-# guesses are, on held-out names, which were not trained on.
+# ------------------------------------------------------------------------------------
+# Settings: change one, run again, and compare the held-out loss
+#
+# These are the hyperparameters, numbers that we choose, mostly by trying. (Training
+# finds the others, the parameters.) A difference in loss of less than 0.01 may be luck.
+# Functions take as arguments what varies from call to call, and read the rest here.
 
-# The text: any file in the current folder, with one document, such as a name, per line.
-# Of a long document, only the first block_size characters are read.
-input_file = "input.txt"
-num_held_out = 300  # documents kept for the test, at most a tenth of all
+input_file = "input.txt"  # one document, such as a name, on each line
+num_held_out = 300  # documents kept for the test, but at most a tenth of all
 
-# The model, explained in section 3.
-n_layer = 1  # number of blocks, each made of attention and an MLP
-n_embd = 16  # how many numbers describe a token
-n_head = 4  # attention heads, which share these numbers evenly
-block_size = 16  # the most tokens of a text that it reads (unrelated to blocks)
+n_layer = 1  # blocks, each made of attention and an MLP
+n_embd = 16  # numbers that describe a token
+n_head = 4  # attention heads in a block; must divide n_embd
+block_size = 16  # of a longer document, only this many characters are learned
 
-# The training, explained in section 4.
-num_steps = 1000  # one document per step
-learning_rate = 0.01  # a step seldom moves a parameter further than this
-beta1 = 0.85  # how long Adam remembers gradients
-beta2 = 0.99  # how long Adam remembers the squares of gradients
+num_steps = 1000  # training steps, one document each
+learning_rate = 0.01  # a parameter rarely moves farther than this in a step
+beta1 = 0.85  # how slowly Adam forgets old gradients
+beta2 = 0.99  # how slowly it forgets their squares
 
-# The sampling, explained in section 5.
-temperature = 0.5  # low is careful, high is daring
-num_samples = 20  # how many names to invent at the end
-seed = 42  # the same seed gives the same run, on the same Python
+temperature = 0.5  # low: careful names, high: daring ones
+num_samples = 20  # names to invent at the end
+seed = 42  # for the random numbers: the same seed gives the same names
 
 
 # ------------------------------------------------------------------------------------
-# 1. Autograd, or automatic gradients: find out which way each number should move
+# 1. Autograd: find out which way to move each number
 #
-# The model is one long formula. Parameters and tokens go in, and the loss comes out.
-# To make the loss smaller, we need the gradient of each parameter. A gradient of 3
-# means: raise this parameter by a tiny h, and the loss rises by about 3 * h. In school
-# this is the slope, or derivative. Where it is positive, the parameter should go down.
+# Model and loss together are one long formula. Parameters and tokens go in, and the
+# loss comes out. To make the loss smaller, we need the gradient of each parameter: how
+# fast the loss rises when that parameter alone rises. (In school, this was the slope,
+# or derivative.) If the gradient is 3, raising the parameter by a tiny h raises the
+# loss by about 3 * h, so the parameter should go down. For small moves, the effects of
+# all parameters add up, so they can move at the same time.
 #
-# The chain rule builds gradients from the slopes of single operations. If x moves y
-# with slope 3, and y moves the loss with slope 2, then x moves the loss with slope
-# 3 * 2 = 6. So we must know which operations led to the loss. A float has forgotten how
-# it was made. A Value remembers the Values it was computed from, its inputs, and its
-# slope for each of them.
+# A float forgets how it was computed. A Value remembers its inputs (the Values it was
+# computed from) and its slope for each of them. A GPT needs only six operations:
+#
+#     result     slope for a         because, if a rises by a tiny h, the result
+#     a + b      1                   rises by h
+#     a * b      b                   rises by h * b
+#     a ** n     n * a ** (n - 1)    rises by 2 * a * h for n = 2, since (a + h) ** 2
+#                                        is a * a + 2 * a * h + h * h, and h * h is tiny
+#     exp(a)     exp(a)              is multiplied by exp(h), which is about 1 + h
+#     log(a)     1 / a               rises by h / a: exp(h / a) is about 1 + h / a, and
+#                                        a * (1 + h / a) is a + h
+#     relu(a)    1 if a > 0          rises by h, because relu(a) is a
+#                0 otherwise         stays 0 (at exactly 0, we choose the slope 0)
 
-# Every computed Value is put at the end of the tape, so it comes after its inputs.
-tape = []
+tape = []  # the Values computed so far, oldest first
 
 
 class Value:
     """A number that remembers how it was computed.
 
-    >>> a = Value(3.0)
-    >>> loss = a * a
+    >>> a = Value(2.0)
+    >>> b = a ** 2
+    >>> c = b ** 2
+    >>> loss = b + c
     >>> loss.backward()
     >>> a.grad
-    6.0
-    >>> h = 0.0001                              # is that right? raise a by a tiny h:
-    >>> round(((3 + h) ** 2 - 3 ** 2) / h, 3)   # the loss rises 6 times as much
-    6.0
-    >>> a.data -= 0.1 * a.grad                  # learning: move a against its gradient
-    >>> (a * a).data                            # the loss was 9
-    5.76
+    36.0
+    >>> h = 0.0001                                 # is that right? raise a by h:
+    >>> rise = (2 + h) ** 2 + (2 + h) ** 4 - 20    # how far the loss rises
+    >>> round(rise / h, 1)
+    36.0
+    >>> a.data -= 0.01 * a.grad                    # learn: move a downhill
+    >>> round(a.data ** 2 + a.data ** 4, 2)        # the loss was 20
+    9.92
     """
 
-    # A fixed list of fields saves time, as training makes millions of Values.
-    __slots__ = ("data", "grad", "inputs", "local_grads")
+    __slots__ = ("data", "grad", "inputs", "slopes")  # saves memory
 
-    def __init__(self, data, inputs=(), local_grads=()):
+    def __init__(self, data, inputs=(), slopes=()):
         self.data = data  # the number itself
         self.grad = 0.0  # its gradient, once backward() has found it
         self.inputs = inputs  # the Values it was computed from
-        self.local_grads = local_grads  # its slope for each input
+        self.slopes = slopes  # its slope for each input
         if inputs:
             tape.append(self)
 
     def __add__(self, other):
         if not isinstance(other, Value):
             other = Value(other)
-        # If a rises by h, then a + b rises by h: the slope is 1.
         return Value(self.data + other.data, (self, other), (1.0, 1.0))
 
     def __mul__(self, other):
         if not isinstance(other, Value):
             other = Value(other)
-        # If a rises by h, then a * b rises by h * b: the slope for a is b.
         return Value(self.data * other.data, (self, other), (other.data, self.data))
 
-    def __pow__(self, n):
-        # For a plain number n, the slope of x ** n is n * x ** (n - 1).
-        return Value(self.data ** n, (self,), (n * self.data ** (n - 1),))
+    def __pow__(self, n):  # n is a plain number
+        slope = n * self.data ** (n - 1) if n != 0 else 0.0
+        return Value(self.data ** n, (self,), (slope,))
 
     def exp(self):
-        # e ** x is its own slope.
         result = math.exp(self.data)
         return Value(result, (self,), (result,))
 
     def log(self):
-        # The natural logarithm, which undoes exp, has the slope 1 / x.
         return Value(math.log(self.data), (self,), (1 / self.data,))
 
-    def relu(self):
-        # ReLU, "rectified linear unit", turns negative numbers into 0. Moving such a
-        # number a little changes nothing, so the slope is 0.
-        if self.data <= 0:
-            return Value(0.0, (self,), (0.0,))
-        return Value(self.data, (self,), (1.0,))
+    def relu(self):  # rectified linear unit
+        slope = 1.0 if self.data > 0 else 0.0
+        return Value(max(self.data, 0.0), (self,), (slope,))
 
-    # The other operators are made of those above. The names with r are for a number on
-    # the left: 1 / a calls a.__rtruediv__(1), and sum() begins with 0 + a.
+    # The other operators are made from these. Those with an r are for a Value on the
+    # right: Python turns 1 / a into a.__rtruediv__(1).
     def __neg__(self): return self * -1
     def __sub__(self, other): return self + -other
     def __truediv__(self, other): return self * other ** -1
@@ -150,57 +158,83 @@ class Value:
     def __repr__(self):
         return f"Value(data={self.data}, grad={self.grad})"
 
+    # --- Backpropagation: gradients flow from the loss back to its inputs
+    #
+    # This is the example above, with the slope on each arrow:
+    #
+    #              4             8              1
+    #     a = 2 ======> b = 4 ======> c = 16 ======> loss = b + c = 20
+    #                     \                             ^
+    #                      \============================/  1
+    #
+    #     Value   its gradient    what it passes on: slope * gradient
+    #     loss    1               1 * 1 = 1 to c   and   1 * 1 = 1 to b
+    #     c       1               8 * 1 = 8 to b
+    #     b       1 + 8 = 9       4 * 9 = 36 to a
+    #     a       36              nothing, because it was not computed
+    #
+    # The loss rises exactly as fast as itself, so its own gradient is 1. Along a path,
+    # slopes multiply: if b rises 4 times as fast as a, and the loss 9 times as fast as
+    # b, then the loss rises 36 times as fast as a. That is the chain rule. b acts on
+    # the loss along two paths, and their shares, 1 and 8, add up.
+    #
+    # Had b passed on the first share before the second arrived, a would have 4 instead
+    # of 36. But everything computed from b is newer than b. Walking from the newest
+    # Value to the oldest, we reach b only after every use of it has added its share.
+
     def backward(self):
-        """Compute the gradient of this Value, the loss, for every Value behind it.
+        """Add to each Value's grad how fast this Value, the loss, rises with it.
 
-        Adds it to their grad. Empties the tape: to go on, compute Values anew.
+        This uses up the tape: compute a new loss before you call it again.
         """
-        if self not in tape:
-            raise RuntimeError("nothing on the tape made this Value: compute it again")
-
-        # This Value is the loss, and the loss rises exactly as fast as itself.
+        assert self in tape, f"{self} was not computed since the last backward()"
+        newest_first = tape[::-1]
+        tape.clear()
         self.grad = 1.0
-
-        # Go from the newest Value to the oldest. All uses of a result are newer than
-        # it, so by its turn each has added its share to the result's gradient. It must
-        # be complete then, because it is passed on to the inputs only once.
-        while tape:
-            result = tape.pop()
+        for result in newest_first:
             grad = result.grad
-            if grad != 0:  # 0 has no effect on the inputs
-                for value, local_grad in zip(result.inputs, result.local_grads):
-                    # Slopes on the way to the loss multiply: the chain rule. And each
-                    # use adds: if a rises by h in a * a, the loss rises by 3 * h for
-                    # the first a and by 3 * h for the second, together by 6 * h.
-                    value.grad += local_grad * grad
+            if grad != 0:  # skipping zeros saves time
+                for value, slope in zip(result.inputs, result.slopes):
+                    value.grad += slope * grad
+
+
+# --- dot: many operations in one Value
+#
+# The dot product of two vectors (lists of Values) multiplies them in pairs and adds up
+# the products. It is large if they match:
+#
+#     [1, -1] and [ 2, -2]     2 + 2 =  4     signs agree
+#     [1, -1] and [-2,  2]    -2 - 2 = -4     signs differ
+#     [1, -1] and [ 2,  2]     2 - 2 =  0     neither
+#
+# Built from * and +, it would need two Values per pair, and training would take five
+# times as long. The slopes are the same: for each x its y, and for each y its x.
 
 
 def dot(xs, ys):
-    """Return the dot product of two lists of Values: multiply in pairs, then sum up.
+    """Return the dot product of two vectors, a Value.
 
-    >>> dot([Value(1.0), Value(2.0)], [Value(3.0), Value(10.0)]).data
-    23.0
+    >>> dot([Value(1.0), Value(-1.0)], [Value(2.0), Value(-2.0)]).data
+    4.0
     """
-    if len(xs) != len(ys):
-        raise ValueError(f"cannot pair {len(xs)} Values with {len(ys)}")
+    assert len(xs) == len(ys), f"cannot pair {len(xs)} numbers with {len(ys)}"
     x_data = [x.data for x in xs]
     y_data = [y.data for y in ys]
-
-    # sum(x * y for x, y in zip(xs, ys)) is the same, but makes two Values per pair. One
-    # Value for all makes training five times as fast. The slope for each x is its y,
-    # and the slope for each y is its x. xs + ys joins the lists.
     return Value(sum(map(mul, x_data, y_data)), xs + ys, y_data + x_data)
 
 
 # ------------------------------------------------------------------------------------
 # 2. Tokenizer: from text to numbers and back
 #
-# A token needs a number, its id, to find its row in a table of parameters (section 3).
-# Ids mean nothing beyond that: "a" and "b" are neighbours, but need not be alike.
+# The id of a token says where to find its row in a table of parameters, and no more:
+# "a" and "b" are neighbors, but need not have anything in common.
+#
+#     token    "a"   "b"   "c"   ...   "v"   ...   "z"   BOS
+#     id        0     1     2    ...   21    ...   25    26      27 tokens in all
 
 
 class Tokenizer:
-    """Turns text into ids and back, for the characters that stand in the documents.
+    """Turns text into ids and back; its characters are those of the documents.
 
     >>> tokenizer = Tokenizer(["abcdefghijklmnopqrstuvwxyz"])
     >>> tokenizer.encode("ava")
@@ -211,42 +245,70 @@ class Tokenizer:
 
     def __init__(self, documents):
         self.chars = sorted(set("".join(documents)))
-
-        # 26 letters get the ids 0 to 25, and BOS gets 26. That makes 27 tokens.
+        self.ids = {char: i for i, char in enumerate(self.chars)}
         self.BOS = len(self.chars)
         self.vocab_size = len(self.chars) + 1
 
     def encode(self, text):
-        """Return the ids of the characters; raise ValueError if one is unknown."""
-        for char in text:
-            if char not in self.chars:
-                known = "".join(self.chars)
-                raise ValueError(f"{char!r} is not one of the characters {known!r}")
-        return [self.chars.index(char) for char in text]
+        """Return the ids of the characters of a text."""
+        unknown = [char for char in text if char not in self.ids]
+        assert not unknown, f"{unknown} in {text!r}: not in the vocabulary"
+        return [self.ids[char] for char in text]
 
     def decode(self, ids):
-        """Return the text for ids, which must not contain BOS."""
+        """Return the text for ids, none of them BOS."""
         return "".join(self.chars[i] for i in ids)
 
 
 # ------------------------------------------------------------------------------------
 # 3. GPT: from the tokens so far to a score for each possible next token
 #
-# A token becomes a vector x, made of what it is and where it stands. Blocks add to it:
-# in each, attention brings in what the tokens so far have to offer, and an MLP works on
-# the result. Then a matrix turns x into scores. Such a model is called a transformer.
+# A vector is a list of Values, and a matrix is a list of vectors, its rows. With the
+# settings above, [16] is a vector of 16 numbers, [27][16] a matrix of 27 rows of 16.
+# The model reads one token at a time. Here it has read BOS and "a", and now reads "v":
 #
-# A vector is a list of Values, a matrix a list of rows, which are vectors. Comments
-# give shapes for the settings above and 27 tokens: [16] is a vector of 16 Values,
-# [27][16] a matrix of 27 rows of 16.
+#     "v" has id 21           at position 2
+#           |                       |
+#     row 21 of wte           row 2 of wpe        what it is, and where: [16] each
+#           \_______________________/
+#                       |
+#                 add, rmsnorm
+#                       |
+#                       x_________                [16], the vector of this token
+#                       |         |
+#                    rmsnorm      |
+#                   attention     |               gathers from BOS, "a", and "v"
+#                       |         |
+#                      add <------'               x + what was gathered: [16]
+#                       |_________
+#                       |         |
+#                    rmsnorm      |
+#                      mlp        |               works on it: [16] -> [64] -> [16]
+#                       |         |
+#                      add <------'               x + the result: [16]
+#                       |
+#                    lm_head                      a matrix: [27][16]
+#                       |
+#                   27 logits                     the scores; that of "a" should win
+#
+# From x to the last add, that is one block. n_layer = 2 would add a second one below.
+
+
+# --- The smallest tools
+#
+# Parameters start out random, because equal rows would get equal gradients and stay
+# equal forever. They start out small (two thirds are within 0.08 of 0), so no token is
+# strongly preferred. linear tells how well x matches each row of a matrix.
 
 
 def random_matrix(rows, columns, rng):
-    """Return a matrix of random parameters; rng is a random number generator."""
-    # Random, because equal parameters that are used alike get equal gradients and stay
-    # equal: the rows of a matrix might all learn the same. Small, two thirds of them
-    # within 0.08 of 0, so that all scores start near 0 and no token is preferred.
+    """Return a matrix of random parameters, drawn by rng, a random.Random."""
     return [[Value(rng.gauss(0, 0.08)) for _ in range(columns)] for _ in range(rows)]
+
+
+def linear(x, matrix):
+    """Return matrix times vector: the dot product of each row with x."""
+    return [dot(row, x) for row in matrix]
 
 
 def add(xs, ys):
@@ -254,333 +316,385 @@ def add(xs, ys):
     return [x + y for x, y in zip(xs, ys)]
 
 
-def linear(x, matrix):
-    """Return matrix times vector: for each row, its dot product with x."""
-    # A dot product tells how well x matches a row. It grows where their signs agree and
-    # shrinks where they differ: [1, -1] and [2, -2] give 4, [1, -1] and [-2, 2] give
-    # -4, [1, -1] and [2, 2] give 0. What the rows match is learnt.
-    return [dot(row, x) for row in matrix]
+# --- rmsnorm: the same direction, but a standard size
+#
+#     x             30     40       mean square: (900 + 1600) / 2 = 1250
+#     x / 35.36     0.85   1.13     35.36 is its root; the mean square is now 1
+#
+# Every block adds to x, so in a deep model, x can grow and grow. Each block therefore
+# reads a rescaled copy, whose numbers are about 1 (RMSNorm: Zhang and Sennrich, 2019).
+# With a single block, this matters little. The 1e-5 avoids dividing by 0.
 
 
 def rmsnorm(x):
-    """Return x scaled to a mean square of 1 (root mean square normalization).
+    """Return x divided by its root mean square.
 
     >>> [round(number.data, 2) for number in rmsnorm([Value(30.0), Value(40.0)])]
     [0.85, 1.13]
     """
-    # x grows as blocks add to it. The results of the next matrix would grow along, and
-    # what was learnt about them would no longer fit. So the matrix reads a copy of x of
-    # a fixed size. The 1e-5 prevents a division by 0.
     mean_square = dot(x, x) / len(x)
     scale = (mean_square + 1e-5) ** -0.5
     return [number * scale for number in x]
 
 
-def softmax(scores):
-    """Return probabilities: their sum is 1, and higher scores get more of it.
+# --- softmax: from scores to probabilities
+#
+#     score             0       2       1
+#     exp(score)        1       7.39    2.72     sum: 11.11
+#     exp / 11.11       0.09    0.67    0.24     sum: 1
+#
+# A matrix gives scores of any size, but probabilities are never negative, and they add
+# up to 1. exp makes every score positive (one point more makes it e = 2.72 times as
+# large), and dividing by the sum does the rest. Subtracting the largest score from all
+# divides every exp by the same number. That cancels out, but exp cannot overflow.
 
-    >>> [round(p.data, 2) for p in softmax([Value(2.0), Value(0.0)])]
-    [0.88, 0.12]
+
+def softmax(scores):
+    """Return probabilities, one for each score.
+
+    >>> [round(p.data, 2) for p in softmax([Value(0.0), Value(2.0), Value(1.0)])]
+    [0.09, 0.67, 0.24]
     """
-    # exp makes every score positive, and one point more makes it e = 2.72 times as
-    # large. Dividing by the sum makes the new sum 1. As exp(1000) is too large for a
-    # float, the largest score is subtracted from all. That divides every exp by the
-    # same number, which cancels, so a plain number without slopes will do.
     largest = max(score.data for score in scores)
     exps = [(score - largest).exp() for score in scores]
     scale = 1 / sum(exps)
-    return [number * scale for number in exps]
+    return [e * scale for e in exps]
 
 
-def attention(x, block, memory, n_head):
-    """Return what the newest token, with vector x, gets from all so far: [16] -> [16].
+# --- Embedding: from a token and its position to a vector
+#
+# wte has a row of parameters for each token, and wpe one for each position (the names
+# are GPT-2's). One number could only place the letters along a line; 16 have room for
+# many properties at once, and training decides which ones.
+#
+# Why add the two rows? With 10, 20, 30 for tokens and 1, 2, 3 for positions, a sum of
+# 23 can only be token 20 at position 3. Training can likewise keep the two apart, and x
+# stays at 16 numbers. Without positions, the order of earlier tokens would be lost,
+# because attention adds up what they offer: "mar" and "amr" would look the same.
+#
+# Why normalize at once? In a new model, the numbers of this sum are only about 0.1, and
+# the untrained block adds larger random ones, about 0.15. After rmsnorm, the numbers of
+# the token are about 1 and stand out from that noise.
 
-    memory holds the keys and values of the tokens before, and gets those of x.
-    """
-    # The newest token asks all tokens so far, itself included, for what helps to guess
-    # the next. For this, each token has three vectors: a query, a key and a value
-    # (which is not the class). The matrices that make them from x are learnt.
-    keys = memory["keys"]
-    values = memory["values"]
-    query = linear(x, block["wq"])  # what it looks for
-    keys.append(linear(x, block["wk"]))  # what it can be found by
-    values.append(linear(x, block["wv"]))  # what it then gives
 
-    # After BOS, "a", "v", it is "v" that asks. If its query matches the key of "a"
-    # best, softmax may turn the matches into the weights 0.1, 0.7, 0.2. Then it gets
-    #     0.1 * value of BOS + 0.7 * value of "a" + 0.2 * value of "v".
-    # At position 0, BOS finds only itself, with weight 1. No token sees the future,
-    # because later tokens have not been read.
-    #
-    # One set of weights would mix all 16 numbers alike. But "v" may need one thing from
-    # "a" and another from BOS. So 4 heads with weights of their own get 4 numbers each
-    # of query, key and value.
+def embed(token, position, wte, wpe):
+    """Return the vector of a token at a position: [16]."""
+    return rmsnorm(add(wte[token], wpe[position]))
+
+
+# --- Attention, one head: a token gathers what it needs from the tokens so far
+#
+# Each token has a query (what it looks for), a key (what it can be found by), and a
+# value (what it offers; not the class). Here "v" asks, after BOS and "a":
+#
+#     query of "v":   2 0 1 0
+#
+#     token    key        match        / sqrt(4)    weight    value
+#     BOS      0 1 0 2    0            0            0.09      1 0 0  0
+#     "a"      1 0 2 1    2 + 2 = 4    2            0.67      0 2 0 -1
+#     "v"      1 1 0 0    2            1            0.24      0 0 3  1
+#                                      sum of weight * value: 0.09 1.33 0.73 -0.42
+#
+# A match is the dot product of query and key, and softmax turns the matches into
+# weights. At position 0, BOS finds only itself, with weight 1.
+#
+# Why the root? While queries and keys are random, a match adds up n products of random
+# sign. Like heads minus tails in n coin tosses, the sum grows as sqrt(n), and dividing
+# makes up for it. With large scores, such as 20 and 0, the weights are nearly 1 and 0.
+# A small change of a score then changes next to nothing: its slope is nearly 0, and
+# queries and keys hardly learn.
+
+
+def attend(query, keys, values):
+    """Return the sum of the values, weighted by how well their keys match."""
+    matches = [dot(query, key) for key in keys]
+    weights = softmax([match / len(query) ** 0.5 for match in matches])
+    size = len(query)
+    return [dot(weights, [value[i] for value in values]) for i in range(size)]
+
+
+# --- Attention, all heads
+#
+#               head 0       head 1       head 2       head 3
+#     query     0 1 2 3      4 5 6 7      8 9 10 11    12 13 14 15
+#     keys      0 1 2 3      4 5 6 7      8 9 10 11    12 13 14 15
+#     values    0 1 2 3      4 5 6 7      8 9 10 11    12 13 14 15
+#
+# Each head has its own weights, so "v" can gather one thing from "a" and another from
+# BOS. (For names, one head does just as well.) More heads need no more parameters: the
+# matrices are [16][16] either way. Nobody assigns the roles of query, key, and value;
+# training shapes each matrix for its place in the formula.
+#
+# No token sees the future, because later tokens have not been read yet. So what a token
+# computes depends only on itself and the tokens before it, and stays valid. keys and
+# values keep it: they are the KV cache. Gradients flow through it as through any Value.
+
+
+def attention(x, block, keys, values, n_head):
+    """Let a token gather from all tokens so far, itself included: [16] -> [16]."""
+    query = linear(x, block["wq"])
+    keys.append(linear(x, block["wk"]))
+    values.append(linear(x, block["wv"]))
     head_dim = len(x) // n_head
-    output = []
+    gathered = []
     for start in range(0, len(x), head_dim):
-        stop = start + head_dim
-        head_query = query[start:stop]
+        part = slice(start, start + head_dim)  # the numbers of this head
+        head_keys = [key[part] for key in keys]
+        head_values = [value[part] for value in values]
+        gathered += attend(query[part], head_keys, head_values)
+    return linear(gathered, block["wo"])  # mixes what the heads gathered
 
-        # A match sums up head_dim products, some positive, some negative. Like the lead
-        # in a game of tossing coins, such a sum grows with the root of their number:
-        # about 2 after 4 tosses, 10 after 100. Divided by the root, scores stay small.
-        # Scores of 2 and 0 give weights of 0.88 and 0.12. 20 and 0 give 1 and 0, where
-        # a small change of the query has no effect: slope 0, nothing is learnt.
-        matches = [dot(head_query, key[start:stop]) for key in keys]
-        weights = softmax([match / head_dim ** 0.5 for match in matches])
 
-        # The weighted sum of the values, one number at a time: dot does that, too.
-        for i in range(start, stop):
-            output.append(dot(weights, [value[i] for value in values]))
-
-    # So far each number comes from one head. The last matrix mixes those of all heads.
-    return linear(output, block["wo"])
+# --- MLP ("multi-layer perceptron"): a token works on what it has gathered
+#
+#     x [16]  --fc1-->  64 matches  --relu-->  64 numbers, many 0  --fc2-->  [16]
+#
+# Each row of fc1 (fc: fully connected) is a pattern that x may match, and ReLU turns a
+# mismatch into 0. fc2 turns the matches back into 16 numbers, to be added to x. More
+# patterns can tell more cases apart, and four times the width is customary. Without
+# ReLU, the two matrices could do no more than one, just as 3 * (2 * x) is only 6 * x.
 
 
 def mlp(x, block):
-    """Return x put through two matrices, with ReLU between: [16] -> [64] -> [16]."""
-    # In the MLP, "multi-layer perceptron", a token works on what attention brought.
-    # Each of 64 rows asks whether x matches it, and ReLU turns a mismatch into 0. Four
-    # rows for each number of x is customary, to have room for many questions. The
-    # second matrix turns the answers into 16 numbers, to be added to x. Without ReLU,
-    # the two steps would be one, as 3 * (2 * x) is 6 * x.
-    hidden = [number.relu() for number in linear(x, block["fc1"])]
+    """Return what a token makes of what it has gathered: [16] -> [64] -> [16]."""
+    hidden = [match.relu() for match in linear(x, block["fc1"])]
     return linear(hidden, block["fc2"])
 
 
 def random_block(n_embd, rng):
-    """Return the matrices of a block, by their usual names."""
-    # w stands for weights, a word for parameters. fc stands for fully connected: each
-    # number of the result depends on each number of x.
+    """Return the matrices of a block; w is for weights, another word for parameters."""
     return {
-        "wq": random_matrix(n_embd, n_embd, rng),  # [16][16] makes queries
-        "wk": random_matrix(n_embd, n_embd, rng),  # [16][16] makes keys
-        "wv": random_matrix(n_embd, n_embd, rng),  # [16][16] makes values
-        "wo": random_matrix(n_embd, n_embd, rng),  # [16][16] makes the output
-        "fc1": random_matrix(4 * n_embd, n_embd, rng),  # [64][16] asks
-        "fc2": random_matrix(n_embd, 4 * n_embd, rng),  # [16][64] uses the answers
+        "wq": random_matrix(n_embd, n_embd, rng),  # [16][16], makes queries
+        "wk": random_matrix(n_embd, n_embd, rng),  # [16][16], makes keys
+        "wv": random_matrix(n_embd, n_embd, rng),  # [16][16], makes values
+        "wo": random_matrix(n_embd, n_embd, rng),  # [16][16], makes the output
+        "fc1": random_matrix(4 * n_embd, n_embd, rng),  # [64][16]
+        "fc2": random_matrix(n_embd, 4 * n_embd, rng),  # [16][64]
     }
 
 
+# --- The model: 4,192 parameters and the formula
+#
+#     wte 27 * 16  +  wpe 16 * 16  +  lm_head 27 * 16             =  1,120
+#     wq, wk, wv, wo: 4 * 16 * 16  +  fc1, fc2: 2 * 64 * 16       =  3,072    sum: 4,192
+#
+# GPT-2 follows the same plan, with up to 1.5 billion parameters; README.md lists the
+# differences. A second block would attend to vectors that hold what the first gathered.
+
+
 class GPT:
-    """The model: its parameters, and the formula from tokens to scores."""
+    """The parameters, and the formula from tokens to scores."""
 
     def __init__(self, vocab_size, n_layer, n_embd, n_head, block_size, rng):
-        """Draw the parameters with rng; raise ValueError for sizes that cannot work."""
-        if min(n_layer, n_embd, n_head, block_size) < 1 or n_embd % n_head != 0:
-            raise ValueError(
-                f"n_layer {n_layer}, n_embd {n_embd}, n_head {n_head}, block_size "
-                f"{block_size}: all must be 1 or more, and n_embd a multiple of n_head"
-            )
+        assert n_embd % n_head == 0, f"n_head {n_head} must divide n_embd {n_embd}"
         self.n_head = n_head
         self.block_size = block_size
-
-        # An embedding is a vector that stands for something: a row of wte (weights of
-        # token embeddings) for a token, a row of wpe for a position. A single number
-        # could only put the letters in an order. 16 leave room for many properties, and
-        # training finds out which are useful. That it is 16 is our choice.
         self.wte = random_matrix(vocab_size, n_embd, rng)  # [27][16]
-        self.wpe = random_matrix(block_size, n_embd, rng)  # [16 positions][16]
-
-        # The language-model head (not an attention head) turns a vector into scores.
+        self.wpe = random_matrix(block_size, n_embd, rng)  # [16][16]
         self.lm_head = random_matrix(vocab_size, n_embd, rng)  # [27][16]
-
-        self.blocks = []
-        for _ in range(n_layer):
-            self.blocks.append(random_block(n_embd, rng))
-
-        # All that the model knows is in these numbers: 27 * 16 + 16 * 16 + 27 * 16 here
-        # and 4 * 16 * 16 + 2 * 64 * 16 in the block make 4,192.
+        self.blocks = [random_block(n_embd, rng) for _ in range(n_layer)]
         matrices = [self.wte, self.wpe, self.lm_head]
         for block in self.blocks:
             matrices.extend(block.values())
-        self.params = []
-        for matrix in matrices:
-            for row in matrix:
-                self.params.extend(row)
+        self.params = [p for matrix in matrices for row in matrix for p in row]
 
     def new_cache(self):
-        """Return an empty cache: a memory of keys and values for each block."""
-        return [{"keys": [], "values": []} for _ in self.blocks]
+        """Return an empty KV cache: a list of keys and one of values per block."""
+        return [([], []) for _ in self.blocks]
 
     def forward(self, token, position, cache):
-        """Read one more token; return the logits, the scores of the next: [27]."""
-        # What the token is and where it stands are added, not joined, so x stays at 16
-        # numbers. Training can choose vectors that can still be told from their sum:
-        # with 10, 20, 30 for tokens and 1, 2, 3 for positions, 23 can only be token 20
-        # at position 3. Without positions, attention would not notice any order, as a
-        # sum has none: this one block would guess the same after "mar" and "amr".
-        token_vector = self.wte[token]  # [16]
-        position_vector = self.wpe[position]  # [16]
-        x = add(token_vector, position_vector)
-
-        # In a new model, the numbers of x are about 0.1 here. What a block adds is no
-        # smaller, and random as long as the block has learnt nothing, so the token
-        # would be lost in it. Scaled to 1, the token stands out.
-        x = rmsnorm(x)
-
-        # As a block adds to x, it need not rebuild what x holds already. This helps the
-        # gradient, too: the slope of x + f(x) is 1 plus that of f. Through many blocks
-        # slopes multiply, and a product of small ones fades to 0 without the 1.
-        for block, memory in zip(self.blocks, cache):
-            x = add(x, attention(rmsnorm(x), block, memory, self.n_head))
+        """Read one more token; return the logits, the scores for the next: [27]."""
+        x = embed(token, position, self.wte, self.wpe)
+        for block, (keys, values) in zip(self.blocks, cache):
+            # Residual connections: a block adds to x, so it need not rebuild what x
+            # holds. And the slope of x + f(x) is 1 plus that of f: even past many
+            # blocks, where small slopes would multiply, gradients have a direct way.
+            x = add(x, attention(rmsnorm(x), block, keys, values, self.n_head))
             x = add(x, mlp(rmsnorm(x), block))
-
-        # Here x may be of any size: twice the x gives twice the scores, a surer guess.
+        # The language-model head: its row for a token scores that token as the next.
+        # GPT-2 uses wte again for this. Here, a matrix of its own does better.
         return linear(x, self.lm_head)
 
 
 # ------------------------------------------------------------------------------------
-# 4. Training: make the right next token likelier
+# 4. Training: make the right next token more likely
 #
-# The loss of a guess is -log(p), where p is the probability of the right token: 0 for
-# p = 1, 0.69 for p = 0.5, 4.61 for p = 0.01, and more without limit. So to be sure and
-# wrong costs most, while 1 - p would never cost more than 1.
+# The loss of a guess is -log(p), the cross-entropy, where p is the probability that the
+# model gave to the token that came next:
 #
-# A new model gives each token about 1/27, a loss of about log 27 = 3.296. A table of
-# how often one letter follows another, counted in all names that are not held out, has
-# a loss of 2.46 on the held-out ones. This model gets to 2.35 after 1,000 names. 0 is
-# impossible: after "mar" comes "y" in one name and "k" in another.
+#     p          1      0.5     1/27    0.01
+#     -log(p)    0      0.69    3.30    4.61     confident and wrong costs the most
+#
+# Why the log? The probability of a whole name is the product of its guesses, and the
+# log turns it into a sum: low losses mean that real names are likely. Here are mean
+# losses on names held out from training:
+#
+#     3.30    blind guessing, 1/27 for each token: a new model starts near this
+#     2.46    a table of how often each letter follows each other, in 29,393 names
+#     2.35    this model after 1,000 names
+#     0       out of reach: after "mar" comes "y" in one name and "k" in another
+#
+# exp of the loss is called the perplexity. exp(2.35) = 10.5: the loss is the same as if
+# there were 10.5 equally likely tokens to choose from.
+
+
+# --- The loss of a document, which is here a name
+#
+#     position    reads       should guess
+#     0           26  BOS      0  "a"
+#     1            0  "a"     21  "v"
+#     2           21  "v"      0  "a"          (earlier tokens are in the cache)
+#     3            0  "a"     26  BOS          so the model learns where names end
+#
+# The loss is the mean over the rows. With a sum, long names would count for more.
 
 
 def document_loss(model, tokenizer, document):
-    """Return the mean loss of the guesses for a document, a Value.
+    """Return the mean loss of the guesses for a document: a Value.
 
-    Of a long document, only the first block_size tokens after BOS are guessed.
+    Of a long document, only the first block_size characters are guessed.
     """
-    # ava becomes 26, 0, 21, 0, 26. From the first BOS the first letter is guessed. The
-    # last BOS is there to be guessed, so the model also learns when to stop.
     tokens = [tokenizer.BOS] + tokenizer.encode(document) + [tokenizer.BOS]
-    num_guesses = min(len(tokens) - 1, model.block_size)
-
+    tokens = tokens[:model.block_size + 1]
     cache = model.new_cache()
     losses = []
-    for position in range(num_guesses):
+    for position in range(len(tokens) - 1):
         logits = model.forward(tokens[position], position, cache)
         probs = softmax(logits)
-        target = tokens[position + 1]
-        losses.append(-probs[target].log())
-
-    # The mean, not the sum, so that short and long names can be compared.
-    return sum(losses) / num_guesses
+        p = probs[tokens[position + 1]]
+        # If p were smaller, its slope 1 / p could overflow.
+        assert p.data > 1e-300, f"p is {p.data}: lower learning_rate or undo an edit"
+        losses.append(-p.log())
+    return sum(losses) / len(losses)
 
 
 def mean_loss(model, tokenizer, documents):
-    """Return the mean loss of documents that are only read; empty the tape."""
+    """Return the mean loss of documents, a float, without learning from them."""
     total = 0.0
     for document in documents:
+        start = len(tape)
         total += document_loss(model, tokenizer, document).data
-        tape.clear()  # as no backward() empties it
+        del tape[start:]  # no backward() will need these
     return total / len(documents)
 
 
-# How should a parameter p move? Plain gradient descent is p.data -= rate * p.grad. But
-# the next name may want the opposite. And some parameters have large gradients, others
-# small ones, so no rate suits all.
+# --- Adam: how far to move each parameter
 #
-# Adam (Kingma and Ba, 2015) keeps two averages for each parameter: m of its gradients,
-# and v of their squares. The root of v is the usual size of a gradient, and p moves by
-# rate * m / root of v. If all gradients are 5, m is 5, v is 25, and p moves by the
-# rate. If half of them are 5 and half are -5, m is near 0, and p hardly moves. So p
-# follows what names agree on, whether its gradients are large or small.
+# Simplest is p.data -= rate * p.grad, called gradient descent. But then one rate must
+# suit parameters with large gradients and with small ones, and each name pulls its own
+# way. Adam (Kingma and Ba, 2015) keeps two running averages for each parameter: m of
+# its gradients, and v of their squares, which cannot cancel out, so sqrt(v) is the
+# usual size of a gradient. It moves p by rate * m / sqrt(v). After many steps:
 #
-# Each step keeps 0.85 (beta1) of m and adds 0.15 of the gradient. As m starts at 0, it
-# is too small at first: if all gradients were 1, it would be 0.15 after one step and
-# 0.15 * 0.85 + 0.15 = 0.2775 after two, which is 1 - 0.85 ** 2. Dividing by this
-# number, m_weight, mends it. v is mended in the same way.
+#     gradients                     m       sqrt(v)    m / sqrt(v)
+#     5, 5, 5, ...                  5       5           1       they agree
+#     0.1, 0.1, 0.1, ...            0.1     0.1         1       small ones count as much
+#     5, -5, 5, -5, ...            -0.41    5          -0.08    they disagree
+#     5, 5, 5, ..., then ten 0s     0.98    4.75        0.21    it coasts to a stop
+#
+# The last row is the wte row of a letter missing from ten names: its gradient is 0, but
+# m takes a while to fade. (Its lm_head row always has one: every score is in softmax.)
+#
+# Each step keeps 0.85 of m and adds 0.15 of the gradient. Because m starts at 0, it is
+# too small at first: 0.15 of the gradient after one step, 0.15 * 0.85 + 0.15 = 0.2775
+# of it after two, which is 1 - 0.85 ** 2. Dividing by this share corrects the bias.
+
+
+def adam_step(params, m, v, step, rate):
+    """Move the parameters once, against their gradients; step counts from 1."""
+    m_share = 1 - beta1 ** step
+    v_share = 1 - beta2 ** step
+    for i, p in enumerate(params):
+        m[i] = beta1 * m[i] + (1 - beta1) * p.grad
+        v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad
+        m_hat = m[i] / m_share
+        v_hat = v[i] / v_share
+        p.data -= rate * m_hat / (math.sqrt(v_hat) + 1e-8)  # not by 0
+
+
+# --- The training loop: forward, backward, move, and again
+#
+# One name per step is quick but noisy. Some names are harder than others, so the loss
+# jumps. Even the mean of a hundred, which a row shows, depends on luck: the last
+# hundred happen to be harder than those held out. A batch (the mean loss of several
+# names) would make a step steadier, and that many times slower.
 
 
 def train(model, tokenizer, documents, num_steps, learning_rate):
-    """Fit the model to one document per step; return the losses of all steps.
-
-    Raises FloatingPointError or ValueError when training breaks down.
-    """
+    """Fit the model to one document per step, and print how it goes."""
     m = [0.0] * len(model.params)
     v = [0.0] * len(model.params)
     losses = []
     tenth = math.ceil(num_steps / 10)
-    start = time.time()
+    rng = random.Random(seed)  # for the names in the rows
+    began = time.time()
 
     for step in range(1, num_steps + 1):
-        # Forward: how wrong are the guesses?
         document = documents[(step - 1) % len(documents)]
         loss = document_loss(model, tokenizer, document)
         losses.append(loss.data)
-        if not math.isfinite(loss.data):
-            raise FloatingPointError(f"the loss of step {step} is {loss.data}")
 
-        # Backward: which way should each parameter move? backward() adds to grad, so it
-        # is set to 0 before. All other Values are new in each step.
+        # backward() adds to grad, so parameters must start over at 0. All other Values
+        # are new in each step.
         for p in model.params:
             p.grad = 0.0
         loss.backward()
 
-        # Adam. Large moves help at first, but let each name pull the parameters to and
-        # fro. So that they settle, the rate falls towards 0. 1e-8 avoids dividing by 0.
+        # Large moves help at first. Later they let each name tug the parameters too far
+        # its own way, so the rate falls toward 0, and the parameters settle.
         rate = learning_rate * (1 - (step - 1) / num_steps)
-        m_weight = 1 - beta1 ** step
-        v_weight = 1 - beta2 ** step
-        for i, p in enumerate(model.params):
-            m[i] = beta1 * m[i] + (1 - beta1) * p.grad  # average gradient
-            v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad  # average square
-            m_hat = m[i] / m_weight
-            v_hat = v[i] / v_weight
-            p.data -= rate * m_hat / (math.sqrt(v_hat) + 1e-8)
+        adam_step(model.params, m, v, step, rate)
 
-        # Some names are harder than others, so the loss jumps from step to step. A row
-        # shows the mean of the last tenth of the steps, and what the model would invent
-        # now (section 5), always from the same random numbers.
         if step == 1 or step % tenth == 0 or step == num_steps:
             mean = sum(losses[-tenth:]) / len(losses[-tenth:])
-            bar = "#" * round(6 * mean)
-            left = (time.time() - start) / step * (num_steps - step)
-            name = generate(model, tokenizer, "", temperature, random.Random(seed))
-            row = f"step {step:6}  loss {mean:.4f}  {bar:22}{left:4.0f} s left  {name}"
+            bar = "#" * min(22, round(6 * mean))
+            left = (time.time() - began) / step * (num_steps - step)
+            name = generate(model, tokenizer, "", temperature, rng)
+            row = f"step {step:6}  loss {mean:.4f}  {bar:22}{left:5.0f} s left  {name}"
             print(row, flush=True)
-    return losses
 
 
 # ------------------------------------------------------------------------------------
-# 5. Sampling: draw a token, let the model read it, draw the next
+# 5. Sampling: draw a token, read it, draw the next
+#
+# Before softmax, the scores are divided by the temperature. With scores of 2 and 0:
+#
+#     temperature    scores    probabilities
+#     0.5            4, 0      0.98, 0.02     careful
+#     1              2, 0      0.88, 0.12     as trained
+#     2              1, 0      0.73, 0.27     daring
+#     0                                       no draw: always the likeliest token
+#
+# Names differ by the luck of the draw; the model stays the same. A name ends with BOS,
+# or with 16 letters (block_size), one more than the longest name in the file has. Try
+# it after python -i microgpt.py:
+#
+#     generate(model, tokenizer, "em", 0.5)     a new name each time
+#     generate(model, tokenizer, "em", 0)       the same name each time
 
 
 def generate(model, tokenizer, prompt, temperature, rng=random):
-    """Return a text that begins with prompt and goes on with tokens drawn by rng.
-
-    Empties the tape. Raises ValueError if the prompt is too long or has an unknown
-    character, or if temperature is below 0.
-    """
+    """Return a text that begins with prompt and goes on with tokens drawn by rng."""
     limit = model.block_size - 1
-    if len(prompt) > limit:
-        raise ValueError(f"the prompt has {len(prompt)} characters; {limit} would fit")
-    if temperature < 0:
-        raise ValueError(f"temperature is {temperature}, but must be 0 or more")
-
-    # Read BOS and the prompt, except for the last token.
+    assert len(prompt) <= limit, f"prompt of {len(prompt)} characters; {limit} fit"
     tokens = [tokenizer.BOS] + tokenizer.encode(prompt)
     cache = model.new_cache()
-    for position in range(len(prompt)):
-        model.forward(tokens[position], position, cache)
-
-    # Read the last token, choose the next, append it; then read that one, and so on.
-    for position in range(len(prompt), model.block_size):
+    start = len(tape)
+    for position in range(model.block_size):
         logits = model.forward(tokens[position], position, cache)
+        if position < len(prompt):
+            continue  # the next token is known: it is in the prompt
         if temperature == 0:
-            # Leave nothing to chance: take the likeliest token.
             scores = [logit.data for logit in logits]
             token = scores.index(max(scores))
         else:
-            # Scores of 2 and 0 mean probabilities of 0.88 and 0.12. Temperature 0.5
-            # makes them 4 and 0, or 0.98 and 0.02: more careful. Temperature 2 makes
-            # them 1 and 0, or 0.73 and 0.27: more daring.
             probs = softmax([logit / temperature for logit in logits])
             weights = [p.data for p in probs]
             token = rng.choices(range(len(weights)), weights)[0]
         if token == tokenizer.BOS:
             break
         tokens.append(token)
-
-    tape.clear()  # as in mean_loss
+    del tape[start:]  # harmless for gradients, but they would fill up memory
     return tokenizer.decode(tokens[1:])
 
 
@@ -588,78 +702,82 @@ def generate(model, tokenizer, prompt, temperature, rng=random):
 # 6. The run: read, train, test, invent
 
 
-def read_documents(path, block_size):
-    """Return the lines of a UTF-8 file, cut to block_size characters.
-
-    Raises OSError if it cannot be read, ValueError if it has no text or is not UTF-8.
-    """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = [line.strip() for line in file]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: save it as UTF-8") from error
-    lines = [line for line in lines if line]
-    if not lines:
-        raise ValueError(f"{path} is empty: write a document on each line")
-
-    # The model reads BOS and then the document. Where they do not fit, it does not
-    # learn how the document ends.
-    needed = max(len(line) for line in lines) + 1
-    num_cut = sum(len(line) >= block_size for line in lines)
-    if num_cut > 0:
-        print(f"{num_cut:,} documents lose their end: block_size = {needed} holds all")
-    return [line[:block_size] for line in lines]
+def read_documents(path):
+    """Return the lines of a UTF-8 text file, without blank ones and repeats."""
+    with open(path, encoding="utf-8-sig") as file:
+        lines = [line.strip() for line in file]
+    documents = [line for line in dict.fromkeys(lines) if line]
+    assert documents, f"{path} has no text: put one document on each line"
+    return documents
 
 
-def main():
-    """Train a model as the settings say, test it, and let it invent names."""
-    # input.txt begins with the most popular names. Without shuffling, the model would
-    # train on these and be tested on the rarest.
+# This is not in a function, so python -i has the model whenever you press Ctrl-C.
+if __name__ == "__main__":
+    # CPython's garbage collector looks for objects that refer to each other in circles.
+    # There are none here, and looking takes up to a fifth of the time.
+    if sys.implementation.name == "cpython":
+        gc.disable()
+
+    # If you import microgpt later, you get this program, not a second copy of it.
+    sys.modules["microgpt"] = sys.modules["__main__"]
+
+    # The file begins with the most popular names. Without shuffling, the model would
+    # train on those and be tested on the rarest.
     rng = random.Random(seed)
-    documents = read_documents(input_file, block_size)
+    documents = read_documents(input_file)
     rng.shuffle(documents)
-
-    # Does the model learn what names are like, or only the names it is shown? Held-out
-    # names, which it never sees, can tell. Repeats of names that it sees are dropped.
     num_training = len(documents) - min(num_held_out, len(documents) // 10)
     training = documents[:num_training]
-    known = set(training)
-    held_out = [document for document in documents if document not in known]
-
+    held_out = documents[num_training:]
     tokenizer = Tokenizer(documents)
     model = GPT(tokenizer.vocab_size, n_layer, n_embd, n_head, block_size, rng)
-    untrained = generate(model, tokenizer, "", temperature, random.Random(seed))
-    print(f"{len(documents):,} documents, such as {', '.join(documents[:3])[:50]}")
-    print(f"{tokenizer.vocab_size} tokens: BOS and {''.join(tokenizer.chars)[:50]}")
-    print(f"{len(model.params):,} parameters; invented before training: {untrained}")
-    print(f"loss of blind guessing: {math.log(tokenizer.vocab_size):.3f}")
-    print("Ctrl-C ends the training early and keeps what is learnt")
+    blind = math.log(tokenizer.vocab_size)
+
+    reads = f"{num_steps:,} of which are read"
+    if num_steps > num_training:
+        reads = f"each read {num_steps / num_training:,.1f} times"
+    examples = ", ".join(documents[:3])[:48]
+    alphabet = "".join(tokenizer.chars)[:48]
+    print(f"documents   {len(documents):,}, such as {examples}")
+    print(f"tokens      {tokenizer.vocab_size:,}: BOS and {alphabet}")
+    print(f"parameters  {len(model.params):,}")
+    print(f"training    {num_training:,}, {reads}; held out: {len(held_out)}")
+    longest = max(len(document) for document in documents)
+    if longest >= block_size:
+        num_cut = sum(len(document) >= block_size for document in documents)
+        advice = f"block_size = {longest + 1}" if longest < 300 else "shorter lines"
+        print(f"too long    {num_cut:,}, learned only up to {block_size}; try {advice}")
+    print(f"Blind guessing has a loss of {blind:.3f}. Ctrl-C ends the training early.")
+
     try:
         train(model, tokenizer, training, num_steps, learning_rate)
     except KeyboardInterrupt:
-        print("training ended early")
-    except (FloatingPointError, ValueError) as error:  # such as log(0)
-        advice = f"training broke down: try a learning_rate below {learning_rate}"
-        raise RuntimeError(advice) from error
+        print("\ntraining ended early; the model keeps what it has learned")
 
-    # exp undoes the log in the loss: a loss of log 27 is guessing among 27 tokens.
-    print(f"{len(held_out)} documents were held out")
+    # A model that had only memorized its names would do badly on names it never saw.
     if held_out:
+        print("testing on the held-out documents ...", flush=True)
         loss = mean_loss(model, tokenizer, held_out)
-        print(f"their loss is {loss:.3f}: guessing among {math.exp(loss):.1f} tokens")
+        print(f"held-out loss {loss:.3f}; blind guessing {blind:.3f}")
 
-    # Are the names new? Those in the file are marked. They need not be copies: most of
-    # the file was not shown, and likely letters often make a real name.
-    for _ in range(num_samples):
+    # Some inventions are real names, but not copies: nearly all were never shown.
+    print(f"invented by the model (* = also in {input_file}):")
+    columns = max(1, 79 // (block_size + 3))
+    for i in range(1, num_samples + 1):
         name = generate(model, tokenizer, "", temperature, rng)
-        print(f"{name:20} in {input_file}" if name in documents else name)
-    return model, tokenizer
+        if name in documents:
+            name += "*"
+        end = "\n" if i % columns == 0 or i == num_samples else ""
+        print(f"{name:{block_size + 3}}", end=end, flush=True)
 
+    # The model is gone when Python ends. README.md shows how to save it.
+    print('More: python -i microgpt.py, then generate(model, tokenizer, "", 0.5)')
 
-if __name__ == "__main__":
-    # Python's garbage collector searches for objects that refer to each other in a
-    # circle. Here are none, and searching takes a sixth of the time. Pythons other than
-    # CPython need it to free any memory.
-    if sys.implementation.name == "cpython":
-        gc.disable()
-    model, tokenizer = main()
+# Experiments, and what to watch:
+#
+#     num_steps = 100             held-out loss 2.517: most is learned early
+#     num_steps = 5000            2.273: more names help, more and more slowly
+#     learning_rate = 0.1         the loss jumps: each name moves everything too far
+#     n_head = 1                  2.348 with the same 4,192 parameters: one is enough
+#     temperature = 2             daring names, some of which never end
+#     input.txt cut to 10 lines   it learns 9 by heart, and the 10th is a surprise: 13.1

@@ -1,15 +1,15 @@
-"""What the tests share: shipped settings, finite differences, tiny models, copies of
-the program."""
+"""What the tests share: small models, measured slopes, and copies of the program."""
+
 import contextlib
 import functools
 import gc
 import hashlib
-import importlib.util
 import io
 import itertools
 import os
 import random
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -17,7 +17,6 @@ import tempfile
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
-from unittest import mock
 
 import microgpt
 from microgpt import GPT, Tokenizer, Value
@@ -25,56 +24,162 @@ from microgpt import GPT, Tokenizer, Value
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "microgpt.py").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHIPPED = dict(
-    input_file="input.txt", num_held_out=300,
-    n_layer=1, n_embd=16, n_head=4, block_size=16,
-    num_steps=1000, learning_rate=0.01, beta1=0.85, beta2=0.99,
-    temperature=0.5, num_samples=20, seed=42)
+SHIPPED = (
+    {"input_file": "input.txt", "num_held_out": 300}
+    | {"n_layer": 1, "n_embd": 16, "n_head": 4, "block_size": 16}
+    | {"num_steps": 1000, "learning_rate": 0.01, "beta1": 0.85, "beta2": 0.99}
+    | {"temperature": 0.5, "num_samples": 20, "seed": 42}
+)
 INPUT_SHA256 = "c17ccb17bd34a692b6b3424486b179df4cba3e464abec9664ace9698ba9ad153"
-# settings of a run of a moment
-TINY = dict(n_embd=4, n_head=2, block_size=8, num_samples=5)
-NAMES = "\n".join("".join(letters)
-                  for letters in itertools.product("abc", "de", "fghi")) + "\n"
-ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-if sys.implementation.name == "cpython":
-    gc.disable()  # as microgpt.py does where it runs
-numbers = itertools.count()  # every copy of the program has a module name of its own
+SHORT = {"n_embd": 4, "n_head": 2, "block_size": 8, "num_steps": 12, "num_samples": 5}
+NAMES = "\n".join(map("".join, itertools.product("abc", "de", "fghi")))  # 24 of them
 
 
-# What is shipped --------------------------------------------------------
+class TestCase(unittest.TestCase):
+    """A test that finds the tape empty, and leaves it so."""
+
+    def setUp(self):
+        microgpt.tape.clear()
+        self.addCleanup(microgpt.tape.clear)
+
+    def assertClose(self, xs, ys, places=9):
+        self.assertEqual(len(xs), len(ys))
+        for x, y in zip(xs, ys):
+            self.assertAlmostEqual(x, y, places=places)
+
+    def assertSlopes(self, f, numbers):
+        """Fail unless backward() finds the slopes of f that can be measured."""
+        inputs = values(numbers)
+        f(*inputs).backward()
+        for x in inputs:
+            slope = measured_slope(x, lambda: f(*inputs).data)
+            self.assertAlmostEqual(x.grad, slope, delta=1e-7 * max(1, abs(slope)))
+
+
+# --- Numbers and models
+
+
+def measured_slope(p, loss, h=1e-5):
+    """Return how fast loss() rises as the number in p rises: no calculus."""
+    here = p.data
+    p.data = here + h
+    above = loss()
+    p.data = here - h
+    below = loss()
+    p.data = here
+    return (above - below) / (2 * h)
+
+
+def gradients(f, numbers):
+    """Return the gradients of f at these numbers, as backward() finds them."""
+    inputs = values(numbers)
+    f(*inputs).backward()
+    return grads(inputs)
+
+
+def values(numbers):
+    return [Value(x) for x in numbers]
+
+
+def data(vector):
+    return [x.data for x in vector]
+
+
+def grads(vector):
+    return [x.grad for x in vector]
+
+
+def matrices(model):
+    """Return all matrices of a model, in the order of its parameters."""
+    first = [model.wte, model.wpe, model.lm_head]
+    return first + [matrix for block in model.blocks for matrix in block.values()]
+
+
+def floats(model):
+    """Return the matrices of a model as plain numbers, as by_hand.py takes them."""
+    return [[data(row) for row in matrix] for matrix in matrices(model)]
+
+
+def tiny(chars="abc", n_layer=2, n_embd=4, n_head=2, block_size=6, seed=5):
+    """Return a small GPT that has opinions, and its tokenizer.
+
+    Its parameters are ten times as large as those of a new model, because a new model
+    finds everything equally likely and a mistake would hardly show. And not every seed
+    will do: with 1, it answers BOS to everything, and all its names are empty.
+    """
+    tokenizer = Tokenizer([chars])
+    sizes = (tokenizer.vocab_size, n_layer, n_embd, n_head, block_size)
+    model = GPT(*sizes, random.Random(seed))
+    for p in model.params:
+        p.data *= 10
+    return model, tokenizer
+
+
+def read(model, tokens):
+    """Return the model's logits after each of the tokens, as floats."""
+    cache = model.new_cache()
+    return [data(model.forward(token, i, cache)) for i, token in enumerate(tokens)]
+
+
+class FixedLogits:
+    """In place of a GPT: has row i of logits at position i, and notes what it reads."""
+
+    def __init__(self, rows):
+        self.rows, self.block_size, self.tokens = rows, len(rows), []
+
+    def new_cache(self):
+        return []
+
+    def forward(self, token, position, cache):
+        self.tokens.append(token)
+        return values(self.rows[position])
+
+
+# --- The program: copies of it, their settings edited as a user edits them
+
+
 def changes():
-    """Return sentences that tell how settings and data differ from the shipped ones."""
-    sentences = []
-    words = [f"{name} is {getattr(microgpt, name)!r}, shipped {shipped!r}"
-             for name, shipped in SHIPPED.items() if getattr(microgpt, name) != shipped]
-    if words:
-        sentences.append("settings differ from the shipped ones: " + "; ".join(words))
-    data = ROOT / "input.txt"
-    digest = hashlib.sha256(data.read_bytes()).hexdigest() if data.exists() else None
-    if digest != INPUT_SHA256:
-        sentences.append("input.txt differs from the shipped one")
-    return sentences
+    """Return how settings and data differ from the shipped ones; "" if they do not."""
+    differences = [
+        f"{name} is {getattr(microgpt, name)!r}, shipped {shipped!r}"
+        for name, shipped in SHIPPED.items()
+        if getattr(microgpt, name) != shipped
+    ]
+    file = ROOT / "input.txt"
+    content = file.read_bytes() if file.exists() else b""
+    if hashlib.sha256(content).hexdigest() != INPUT_SHA256:
+        differences.append("input.txt is not the shipped one")
+    return "; ".join(differences)
 
 
-needs_shipped = unittest.skipIf(
-    changes(), "needs the shipped settings and the shipped input.txt")
+needs_shipped = unittest.skipIf(changes(), "needs the shipped settings and input.txt")
 
 
-@functools.lru_cache(maxsize=None)
-def default_run():
-    """Run main() once, as shipped; return what it printed, all losses, the model, its
-    data."""
-    losses, real = [], microgpt.train
+def edited(**settings):
+    """Return the source with these settings, and the shipped ones otherwise."""
+    text = SOURCE
+    for name, value in {**SHIPPED, **settings}.items():
+        text, found = re.subn(rf"(?m)^{name} = [^#\n]*", f"{name} = {value!r}  ", text)
+        assert found == 1, f"{name} is set {found} times in microgpt.py"
+    return text
 
-    def train(*args):
-        losses.extend(real(*args))
 
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), mock.patch.object(microgpt, "train", train):
-        with inside(ROOT):
-            model, tokenizer = microgpt.main()
-    return SimpleNamespace(out=out.getvalue(), losses=losses,
-                           model=model, tokenizer=tokenizer)
+def folder(test):
+    """Return a new folder that is gone after the test, or after the class."""
+    path = Path(tempfile.mkdtemp())
+    clean = test.addClassCleanup if isinstance(test, type) else test.addCleanup
+    clean(shutil.rmtree, str(path), ignore_errors=True)
+    return path
+
+
+def program(where, docs=NAMES, **settings):
+    """Put an edited program and its file, text or bytes, into a folder; return it."""
+    if docs is not None:
+        content = docs if isinstance(docs, bytes) else docs.encode("utf-8")
+        (where / settings.get("input_file", "input.txt")).write_bytes(content)
+    path = where / "microgpt.py"
+    path.write_text(edited(**{**SHORT, **settings}), encoding="utf-8")
+    return path
 
 
 @contextlib.contextmanager
@@ -88,156 +193,84 @@ def inside(path):
         os.chdir(before)
 
 
-# Gradients --------------------------------------------------------------
-def gradients(f, xs):
-    """Return the gradients of f at xs, as backward() finds them."""
-    values = [Value(x) for x in xs]
-    f(*values).backward()
-    return [value.grad for value in values]
-
-
-def slopes(f, xs, h=1e-5):
-    """Return the gradients of f at xs by going a little up and a little down: no
-    calculus."""
-    def at(i, shift):
-        return f(*[Value(x + shift * (i == j)) for j, x in enumerate(xs)]).data
-    return [(at(i, h) - at(i, -h)) / (2 * h) for i in range(len(xs))]
-
-
-def check_gradients(test, f, xs):
-    """Fail unless backward() and finite differences agree on f at xs."""
-    for exact, measured in zip(gradients(f, xs), slopes(f, xs)):
-        test.assertAlmostEqual(exact, measured, delta=1e-7 * max(1, abs(exact)))
-
-
-# Models -----------------------------------------------------------------
-def values(numbers):
-    return [Value(x) for x in numbers]
-
-
-def data(vector):
-    return [x.data for x in vector]
-
-
-def matrices(model):
-    """Return all matrices of a model, in the order of its parameters."""
-    return [model.wte, model.wpe, model.lm_head] + \
-        [w for b in model.blocks for w in b.values()]
-
-
-def tiny(chars="abc", n_layer=2, n_embd=4, n_head=2, block_size=6, seed=1):
-    """Return (model, tokenizer): a small GPT, its parameters ten times the usual size.
-    """
-    tokenizer = Tokenizer([chars])
-    model = GPT(
-        tokenizer.vocab_size,
-        n_layer,
-        n_embd,
-        n_head,
-        block_size,
-        random.Random(seed))
-    for p in model.params:
-        p.data *= 10
-    return model, tokenizer
-
-
-def read(model, tokens):
-    """Return the model's logits after each of the tokens, as floats."""
-    cache = model.new_cache()
-    return [data(model.forward(token, i, cache)) for i, token in enumerate(tokens)]
-
-
-class Fixed:
-    """Stands in for a GPT: row i of the logits comes at position i, whatever the token.
-    """
-
-    def __init__(self, rows):
-        self.rows, self.block_size, self.params, self.tokens = rows, len(rows), [], []
-
-    def new_cache(self):
-        return []
-
-    def forward(self, token, position, cache):
-        self.tokens.append(token)
-        return [z if isinstance(z, Value) else Value(z) for z in self.rows[position]]
-
-
-# Copies -----------------------------------------------------------------
-def folder(test):
-    """Return a new folder that is gone after the test (or the class, in setUpClass)."""
-    path = Path(tempfile.mkdtemp())
-    cleanup = test.addClassCleanup if isinstance(test, type) else test.addCleanup
-    cleanup(shutil.rmtree, str(path), ignore_errors=True)
-    return path
-
-
-def edited(**settings):
-    """Return the source as shipped but for these settings, edited as a user does it."""
-    text = SOURCE
-    for name, value in {**SHIPPED, **settings}.items():
-        text, found = re.subn(rf"(?m)^{name} = [^#\n]*", f"{name} = {value!r}  ", text)
-        assert found == 1, f"{name} is set {found} times in microgpt.py"
-    return text
-
-
-def program(where, docs=NAMES, **settings):
-    """Put an edited microgpt.py, and docs (text or bytes) as input.txt, into where;
-    return it."""
-    if docs is not None:
-        content = docs if isinstance(docs, bytes) else docs.encode("utf-8")
-        (where / "input.txt").write_bytes(content)
-    (where / "microgpt.py").write_text(edited(**settings), encoding="utf-8")
-    return where / "microgpt.py"
-
-
-def copy(path):
-    """Import the program at path as a module of its own, beside the real one."""
-    spec = importlib.util.spec_from_file_location(f"copy{next(numbers)}", str(path))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def run_main(test, docs=NAMES, **settings):
-    """Call main() of an edited copy in its folder; return the module and what it
-    printed."""
-    path = program(folder(test), docs, **settings)
-    module = copy(path)
-    with inside(path.parent):
-        (module.model, module.tokenizer), out = quietly(module.main)
-    return module, out
-
-
-def python(*args, cwd, stdin="", encoding="utf-8"):
-    """Run this Python with args in the folder cwd; return its stdout, stderr and
-    returncode."""
-    return subprocess.run([sys.executable, *map(str, args)], cwd=str(cwd), input=stdin,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
-                          encoding=encoding, env=environment(encoding))
-
-
-def environment(encoding="utf-8"):
-    """Return the environment without what others set for Python, such as
-    PYTHONUNBUFFERED."""
-    env = {
-        name: value for name,
-        value in os.environ.items() if not name.startswith("PYTHON")}
-    return dict(env, PYTHONIOENCODING=encoding, PYTHONDONTWRITEBYTECODE="1")
-
-
-def quietly(function, *args):
-    """Return what function returns and what it printed."""
+def captured(function, *args):
+    """Return what function returns, and what it printed."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         result = function(*args)
     return result, out.getvalue()
 
 
-def rows(output):
-    """Return (step, loss, seconds left, name) of each row of a run, as text."""
-    return re.findall(r"(?m)^step +(\d+)  loss (\S+)  #* *(\d+) s left  (.*)$", output)
+def run_file(path, patch, where=None):
+    """Run a program as python does; return its globals, and what it printed as out.
+
+    Before section 6, patch gets the globals and may replace some of them.
+    """
+    marker = 'if __name__ == "__main__":\n'
+    text = path.read_text(encoding="utf-8")
+    assert text.count(marker) == 1
+    patched = text.replace(marker, "patch(globals())\n" + marker)
+    path.write_text(patched, encoding="utf-8")
+    collects = gc.isenabled()
+    try:
+        with inside(where or path.parent):
+            found, out = captured(
+                runpy.run_path, str(path), {"patch": patch}, "__main__"
+            )
+    finally:
+        if collects:
+            gc.enable()
+    return SimpleNamespace(**{**found, "out": out})
 
 
-def invented(output):
-    """Return the last lines of a run: the invented names, as printed."""
-    return re.split(r"were held out\n(?:their loss.*\n)?", output)[1].split("\n")[:-1]
+def run(test, docs=NAMES, stand_ins=(), **settings):
+    """Run an edited copy, shortly unless the settings say else, with some stand-ins."""
+    path = program(folder(test), docs, **settings)
+    return run_file(path, lambda names: names.update(stand_ins))
+
+
+@functools.cache
+def default_run():
+    """Run the program as shipped, once; return globals, out, and all losses."""
+    losses = []
+
+    def keep_losses(names):
+        def keep(*args, document_loss=names["document_loss"]):
+            loss = document_loss(*args)
+            losses.append(loss.data)
+            return loss
+
+        names["document_loss"] = keep
+
+    with tempfile.TemporaryDirectory() as where:
+        path = program(Path(where), None, **SHIPPED)
+        found = run_file(path, keep_losses, ROOT)
+    found.losses = losses[: found.num_steps]  # the others are those of the test
+    return found
+
+
+def environment():
+    """Return the environment without what others set there for Python."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return {**env, "PYTHONIOENCODING": "utf-8"}
+
+
+def python(*args, cwd, stdin=""):
+    """Run this Python in the folder cwd; return stdout, stderr, and returncode."""
+    command = [sys.executable, *map(str, args)]
+    how = {"encoding": "utf-8", "env": environment(), "capture_output": True}
+    return subprocess.run(command, cwd=cwd, input=stdin, timeout=99, check=False, **how)
+
+
+def rows(out):
+    """Return (step, loss, bar, seconds left, name) of each row of a run, as text."""
+    row = r"(?m)^step +(\d+)  loss (\S+)  (#*) *(\d+) s left  (.*)$"
+    return re.findall(row, out)
+
+
+def invented(out, block_size=SHORT["block_size"]):
+    """Return the names that a run shows in columns at its end, with their marks."""
+    lines = out[out.index("invented by") :].splitlines()[1:-1]
+    width = block_size + 3
+    cells = [line[i : i + width] for line in lines for i in range(0, len(line), width)]
+    return [cell.strip() for cell in cells]
