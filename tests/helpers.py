@@ -17,6 +17,7 @@ import tempfile
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import microgpt
 from microgpt import GPT, Tokenizer, Value
@@ -213,7 +214,7 @@ def run_file(path, patch, where=None):
     path.write_text(patched, encoding="utf-8")
     collects = gc.isenabled()
     try:
-        with inside(where or path.parent):
+        with inside(where or path.parent), mock.patch.dict(sys.modules):
             found, out = captured(
                 runpy.run_path, str(path), {"patch": patch}, "__main__"
             )

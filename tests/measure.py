@@ -33,13 +33,16 @@ DESCENT = "for p in model.params: p.data -= rate * p.grad"
 WITHOUT = {
     "without attention": [(f"x = add(x, {ATTENTION})", "pass")],
     "without the MLP": [(f"x = add(x, {MLP})", "pass")],
-    "without any block": [("n_layer = 1\n", "n_layer = 0\n")],
+    "without any block": [("\nn_layer = ...", "\nn_layer = 0")],
     "without positions": [(VECTOR, "wte[token]")],
     "without residual connections": [(f"add(x, {f})", f) for f in (ATTENTION, MLP)],
     "without the norm after the embedding": [(f"rmsnorm({VECTOR})", VECTOR)],
     "without ReLU": [("match.relu() for match", "match for match")],
     "without the root in attention": [("match / len(query) ** 0.5", "match")],
-    "without Adam": [(ADAM, DESCENT), ("rate = 0.01\n", "rate = 0.1\n")],
+    "without Adam": [
+        (ADAM, DESCENT),
+        ("\nlearning_rate = ...", "\nlearning_rate = 0.1"),
+    ],
     "without the falling learning rate": [(" * (1 - (step - 1) / num_steps)", "")],
     "without shuffling": [("rng.shuffle(documents)", "pass")],
 }

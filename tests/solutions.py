@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTIONS = {}
@@ -56,7 +57,7 @@ same 2.347. But learning_rate = 0.3, where the program stops as it is, gets to i
 
 -        probs = softmax(logits)
 -        p = probs[tokens[position + 1]]
--        assert p.data > 1e-300, f"probability {p.data}: lower learning_rate, or undo"
+-        assert p.data > 1e-300, ...
 -        losses.append(-p.log())
 +        largest = max(logit.data for logit in logits)
 +        total = sum((logit - largest).exp() for logit in logits)
@@ -147,23 +148,28 @@ def changes(solution):
 
 
 def edited(pairs=(), **settings):
-    """Return microgpt.py with texts replaced, without comments and blank lines."""
+    """Return microgpt.py with texts replaced, without comments and blank lines.
+
+    In an old text, "..." stands for the rest of a line.
+    """
     source = (ROOT / "microgpt.py").read_text(encoding="utf-8")
     source = re.sub(r"(?m)^ *(#.*)?\n|  +#.*", "", source)
     settings.setdefault("input_file", str(ROOT / "input.txt"))
     for name, value in settings.items():
-        old = re.search(rf"(?m)^{name} = .*\n", source)[0]
-        pairs = [*pairs, (old, f"{name} = {value!r}\n")]
+        pairs = [*pairs, (f"\n{name} = ...", f"\n{name} = {value!r}")]
     for old, new in pairs:
-        assert source.count(old) == 1, f"this must stand once in microgpt.py: {old!r}"
-        source = source.replace(old, new)
+        pattern = re.escape(old).replace(re.escape("..."), ".*")
+        parts = re.split(pattern, source)
+        assert len(parts) == 2, f"this must stand once in microgpt.py: {old!r}"
+        source = new.join(parts)
     return source
 
 
 def run(pairs=(), **settings):
     """Do what `python microgpt.py` does with these changes; return all its names."""
     names = {"__name__": "__main__"}
-    exec(edited(pairs, **settings), names)
+    with mock.patch.dict(sys.modules):  # the program registers itself as a module
+        exec(edited(pairs, **settings), names)
     return SimpleNamespace(**names)
 
 

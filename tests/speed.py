@@ -155,7 +155,10 @@ def main():
     sys.setrecursionlimit(10000)  # for oldest_first()
     names = microgpt.read_documents(ROOT / "input.txt")
     random.Random(microgpt.seed).shuffle(names)
-    rounds = [one_round(names) for _ in range(ROUNDS)]
+    rounds = []
+    for number in range(1, ROUNDS + 1):
+        rounds.append(one_round(names))
+        print(f"round {number} of {ROUNDS}", flush=True)
     for variant in VARIANTS:
         ratios = [seconds[variant] / seconds["as it is"] for seconds in rounds]
         shown = f"{min(ratios):.1f} to {max(ratios):.1f} times as long"

@@ -171,7 +171,7 @@ class Parameters(h.TestCase):
     def test_heads_must_fit(self):
         """A width that is no multiple of n_head is refused, and both are told."""
         for n_embd, n_head in ((6, 4), (4, 8)):
-            with self.assertRaisesRegex(AssertionError, rf"\b{n_embd}\b.*\b{n_head}\b"):
+            with self.assertRaisesRegex(AssertionError, rf"\b{n_head}\b.*\b{n_embd}\b"):
                 GPT(5, 1, n_embd, n_head, 6, random.Random(1))
 
 

@@ -86,7 +86,10 @@ class Opening(h.TestCase):
 
     def test_how_much_is_read(self):
         """It tells how many documents it will train on, and how often on each."""
-        for num_steps, told in ((12, "12 of 27 .* 1 x"), (54, "27 of 27 .* 2 x")):
+        for num_steps, told in (
+            (12, "27, 12 of .*read"),
+            (54, "27, each read 2.0 times"),
+        ):
             lines = "\n".join(self.opening(LETTERS, num_steps=num_steps))
             self.assertRegex(lines, rf"\b{told}")
 
@@ -182,7 +185,7 @@ class Run(h.TestCase):
         """A single document can be learned by heart, and is not called 1 documents."""
         run = h.run(self, "ava\n", num_steps=200, learning_rate=0.05)
         self.assertEqual(set(h.invented(run.out)), {"ava*"})
-        self.assertNotRegex(run.out, r"(?<!of )\b1 documents")
+        self.assertNotRegex(run.out, r"\b1 documents")
 
     def test_temperature_everywhere(self):
         """At temperature 0 the last row and all names at the end are the same."""
@@ -219,7 +222,8 @@ class Run(h.TestCase):
         out.flush = lambda: shown.append(out.getvalue())
         path = h.program(h.folder(self), num_steps=0, num_samples=5)
         with h.inside(path.parent), mock.patch("sys.stdout", out):
-            runpy.run_path(str(path), run_name="__main__")
+            with mock.patch.dict(sys.modules):
+                runpy.run_path(str(path), run_name="__main__")
         self.assertRegex(shown[0], r"held-out .*\n\Z")
         self.assertNotIn("held-out loss", shown[0])
         self.assertGreaterEqual(len(shown), 1 + 5)
@@ -229,7 +233,8 @@ class Run(h.TestCase):
         stand_ins = {"generate": lambda *args: str(gc.isenabled())}
         for name, answer in (("cpython", "False"), ("other", "True")):
             implementation = SimpleNamespace(name=name)
-            stand_ins["sys"] = SimpleNamespace(implementation=implementation)
+            stand_ins["sys"] = mock.Mock(implementation=implementation, modules={})
+            stand_ins["sys"].modules["__main__"] = None
             run = h.run(self, "ab", stand_ins, num_steps=0)
             self.assertEqual(set(h.invented(run.out)), {answer})
 
@@ -252,7 +257,7 @@ class Python(h.TestCase):
     def test_errors(self):
         """The last line of an error has the values, and the setting or the file."""
         heads = self.last_line(n_embd=6, n_head=4)
-        self.assertRegex(heads, r"n_embd.*\b6\b.*n_head.*\b4\b")
+        self.assertRegex(heads, r"n_head 4\b.*n_embd 6\b")
         self.assertRegex(self.last_line("\n\n"), r"input\.txt.*line")
         self.assertRegex(self.last_line(None), r"FileNotFoundError.*input\.txt")
 
@@ -350,7 +355,7 @@ class DefaultRun(h.TestCase):
     def test_opening(self):
         """It found 29,693 names, makes 4,192 parameters, and will read 1,000 names."""
         opening = self.run_.out.split("\nstep ")[0]
-        for words in (" 29,693,", " 4,192\n", " 1,000 of 29,393 ", " 3.296"):
+        for words in (" 29,693,", " 4,192\n", " 29,393 (1,000 ", " 3.296"):
             self.assertIn(words, opening)
 
     def test_screen(self):
