@@ -21,9 +21,10 @@ BOS comes up. Watch noise turn into names:
     $ python microgpt.py
     step      1  loss 3.5089  #####################     9 s left  rahguuzdjahlaftk
     step    100  loss 2.7434  ################          8 s left  jasa
+    ...
     step   1000  loss 2.4599  ###############           0 s left  sari
     held-out loss 2.347; blind guessing 3.296
-    emyia              mevia              shylea             shenan
+    emyia              mevia              shylea             shenan ...
 
 The loss measures how wrong the guesses are. The held-out loss is for names that the
 model never trained on.
@@ -194,7 +195,7 @@ class Value:
         tape.clear()
         self.grad = 1.0
         for result in newest_first:
-            grad = result.grad
+            grad = result.grad  # complete by now
             if grad != 0:  # skipping zeros saves time
                 for value, slope in zip(result.inputs, result.slopes):
                     value.grad += slope * grad
@@ -263,31 +264,31 @@ class Tokenizer:
 # write [16] for a vector of 16 numbers and [27][16] for a matrix of 27 rows of 16. The
 # model reads one token at a time. Here it has read BOS and "a", and is reading "v":
 #
-#     "v" has id 21           at position 2
-#           |                       |
-#     row 21 of wte           row 2 of wpe        what it is, and where: [16] each
-#           \_______________________/
-#                       |
-#                 add, rmsnorm
-#                       |
-#                       x_________                [16], the vector of this token
-#                       |         |
-#                    rmsnorm      |
-#                   attention     |               gathers from BOS, "a", and "v"
-#                       |         |
-#                      add <------'               x + what was gathered: [16]
-#                       |_________
-#                       |         |
-#                    rmsnorm      |
-#                      mlp        |               works on it: [16] -> [64] -> [16]
-#                       |         |
-#                      add <------'               x + the result: [16]
-#                       |
-#                    lm_head                      a matrix: [27][16]
-#                       |
-#                   27 logits                     the scores; "a" should win
+#              "v" has id 21       at position 2
+#                    |                   |
+#              row 21 of wte       row 2 of wpe      what it is, and where: [16] each
+#                    \___________________/
+#                              |
+#                        add, rmsnorm
+#                              |
+#            .-                x_________            [16], the vector of this token
+#            |                 |         |
+#            |              rmsnorm      |
+#            |             attention     |           gathers from BOS, "a", and "v"
+#            |                 |         |
+#      one   |                add <------'           x + what was gathered: [16]
+#     block  |                 |_________
+#            |                 |         |
+#            |              rmsnorm      |
+#            |                mlp        |           works on it: [16] -> [64] -> [16]
+#            |                 |         |
+#            '-               add <------'           x + the result: [16]
+#                              |
+#                           lm_head                  a matrix: [27][16]
+#                              |
+#                          27 logits                 the scores; "a" should win
 #
-# Everything from x to the last add is one block. With n_layer = 2, there would be two.
+# With n_layer = 2, a second block would follow the first.
 
 
 # --- Small tools
@@ -355,7 +356,8 @@ def softmax(scores):
 # Why add the two rows? With 10, 20, 30 for tokens and 1, 2, 3 for positions, a sum of
 # 23 can only be token 20 at position 3. Training can keep the two apart the same way,
 # and x stays at 16 numbers. Without positions, the order of earlier tokens would be
-# lost, because attention adds up their values: "mar" and "amr" would look the same.
+# lost, because attention adds up their values. To one block, "mar" and "amr" would look
+# the same.
 #
 # Why normalize here? A block reads a rescaled copy, but adds to x itself. In a new
 # model, the numbers in the sum are about 0.1, and the block adds random ones of about
@@ -606,8 +608,8 @@ def adam_step(params, m, v, step, rate):
     m_share = 1 - beta1 ** step
     v_share = 1 - beta2 ** step
     for i, p in enumerate(params):
-        m[i] = beta1 * m[i] + (1 - beta1) * p.grad
-        v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad
+        m[i] = beta1 * m[i] + (1 - beta1) * p.grad  # average gradient
+        v[i] = beta2 * v[i] + (1 - beta2) * p.grad * p.grad  # average square
         m_hat = m[i] / m_share
         v_hat = v[i] / v_share
         p.data -= rate * m_hat / (math.sqrt(v_hat) + 1e-8)  # never divide by 0
@@ -630,17 +632,19 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
     began = time.time()
 
     for step in range(1, num_steps + 1):
+        # Forward: how wrong are the guesses for one document?
         document = documents[(step - 1) % len(documents)]
         loss = document_loss(model, tokenizer, document)
         losses.append(loss.data)
 
-        # backward() adds to grad, so reset the parameters. All other Values are new.
+        # Backward: which way should each parameter move? backward() adds to grad, so
+        # reset the parameters first. All other Values are new.
         for p in model.params:
             p.grad = 0.0
         loss.backward()
 
-        # Large moves help at first. Later, every name would yank the parameters too far
-        # its own way, so the rate falls toward 0.
+        # Move. Large moves help at first. Later, every name would yank the parameters
+        # too far its own way, so the rate falls toward 0.
         rate = learning_rate * (1 - (step - 1) / num_steps)
         adam_step(model.params, m, v, step, rate)
 

@@ -26,7 +26,7 @@ from tests.solutions import ROOT, SOLUTIONS, changes, run
 # --- Held-out losses of changed programs
 
 VECTOR = "add(wte[token], wpe[position])"
-ATTENTION = "attention(rmsnorm(x), block, keys, values, self.n_head)"
+ATTENTION = "attention(rmsnorm(x), block, keys, values, n_head)"
 MLP = "mlp(rmsnorm(x), block)"
 ADAM = "adam_step(model.params, m, v, step, rate)"
 DESCENT = "for p in model.params: p.data -= rate * p.grad"

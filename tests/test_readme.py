@@ -58,7 +58,8 @@ class Examples(h.TestCase):
         names = {}
         with h.inside(where), mock.patch.object(microgpt, "num_steps", 1):
             for recipe in [SCRIPT] + RECIPES:
-                type_in(re.sub(r"\b[123]00\b", "1", recipe), names)
+                shorter = re.sub(r"\b[13]00, 0", "1, 0", recipe.replace("-300", "-1"))
+                type_in(shorter, names)
         self.assertEqual(names["model"].block_size, 16)
 
     def test_solutions(self):
@@ -101,7 +102,9 @@ class AfterTheRun(h.TestCase):
         cls.out = {}
         with h.inside(where), mock.patch.dict(sys.modules, microgpt=module):
             for recipe in RECIPES:
-                cls.out[recipe] = type_in(re.sub(r"\b[13]00\b", "2", recipe), cls.names)
+                cls.out[recipe] = type_in(
+                    re.sub(r"\b[13]00, 0", "2, 0", recipe), cls.names
+                )
         for p, weight in zip(run.model.params, weights):
             p.data = weight  # as they were before one of the recipes trained further
 
@@ -148,8 +151,8 @@ class AfterTheRun(h.TestCase):
     def test_picture(self):
         """The points of the training loss are the means in the rows of the run."""
         for step, mean, *_ in h.rows(h.default_run().out)[1:]:
-            line = re.search(rf"(?m)^ *{step}  (.*)$", shown_after("thing to look at"))[
-                1
-            ]
+            line = re.search(
+                rf"(?m)^ *{step}  (.*)$", shown_after("Look at the loss on held-out")
+            )[1]
             column = round((float(mean) - 2.3) / 0.0125)
             self.assertIn(line[column], ".o")
