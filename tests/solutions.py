@@ -53,7 +53,7 @@ them twice. That gives 2.371.
 SOLUTIONS["log-sum-exp"] = """\
 -log(exp(target) / sum) is log(sum) - target, where no probability can become 0. As in
 softmax, exp gets scores minus the largest, which is added again after log. Expect the
-same 2.347. But learning_rate = 0.3, where the program stops as it is, gets to its end.
+same 2.347. But learning_rate = 1 gets to its end, and does not stop at step 2.
 
 -        probs = softmax(logits)
 -        p = probs[tokens[position + 1]]
@@ -106,8 +106,8 @@ the names are real (68 of the first 200), where it was 7 % (18 of the first 200)
 
 SOLUTIONS["sub-word tokens"] = """\
 Byte-pair encoding: 20 times, the pair that is then the most frequent becomes one token,
-written as a capital letter, because the names have none. Expect 2.380 per character,
-with 5.9 tokens in a name instead of 7.2, counting its end.
+written as a capital letter, because the names have none. With 5.9 tokens in a name, its
+end included, instead of 7.2, expect 2.897 per token, which is 2.380 per character.
 
 +from collections import Counter
  import gc

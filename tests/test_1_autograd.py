@@ -81,11 +81,6 @@ class Arithmetic(h.TestCase):
         """A nan survives relu, so a training that broke down is noticed."""
         self.assertTrue(math.isnan(Value(math.nan).relu().data))
 
-    def test_slots(self):
-        """A Value has no room for a fifth attribute: small, and a typo is an error."""
-        with self.assertRaises(AttributeError):
-            Value(1.0).gradient = 0.0
-
 
 class Backward(h.TestCase):
     def test_used_twice(self):

@@ -23,17 +23,6 @@ def matrix(rows):
 
 
 class Layers(h.TestCase):
-    def test_linear(self):
-        """linear multiplies matrix and vector: one dot product for each row."""
-        result = linear(h.values([10, 1]), matrix([[1, 2], [3, 4], [5, 6]]))
-        self.assertEqual(h.data(result), [12, 34, 56])
-
-    def test_mlp(self):
-        """The MLP is linear, ReLU, linear: a row that does not match adds nothing."""
-        block = {"fc1": matrix([[1, 0], [0, 1]]), "fc2": matrix([[10, 100]])}
-        for x, result in (([2, -3], [20]), ([2, 3], [320])):
-            self.assertEqual(h.data(microgpt.mlp(h.values(x), block)), result)
-
     def test_softmax(self):
         """softmax gives e ** score over the sum of all of them."""
         exps = [math.exp(score) for score in (1.0, 3.0, -2.0)]
@@ -160,13 +149,6 @@ class Parameters(h.TestCase):
         for rows in in_order:
             for row in rows:
                 self.assertEqual(h.data(row), [rng.gauss(0, 0.08) for _ in row])
-
-    def test_params_are_all(self):
-        """params holds every number of the matrices itself, each once."""
-        model = h.tiny()[0]
-        inside = [id(p) for rows in h.matrices(model) for row in rows for p in row]
-        self.assertEqual([id(p) for p in model.params], inside)
-        self.assertEqual(len(set(inside)), len(inside))
 
     def test_heads_must_fit(self):
         """A width that is no multiple of n_head is refused, and both are told."""

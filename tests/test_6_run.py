@@ -192,13 +192,6 @@ class Run(h.TestCase):
         run = h.run(self, temperature=0)
         self.assertEqual(set(h.invented(run.out)), {h.rows(run.out)[-1][4]})
 
-    def test_rows_do_not_disturb(self):
-        """The rows' names draw nothing from the generator of the run."""
-        runs = [h.run(self, num_steps=n, learning_rate=0.0) for n in (0, 20)]
-        without, with_rows = [h.invented(run.out) for run in runs]
-        self.assertEqual(with_rows, without)
-        self.assertGreater(len(set(without)), 1)  # and it goes on from name to name
-
     def test_marks(self):
         """A name that stands in the file is marked, be it trained on or held out."""
         first, *_, last = SHUFFLED
@@ -351,12 +344,6 @@ class DefaultRun(h.TestCase):
             karei aran razlia sonna ayae silye zaree manyah breles jane"""
         found = h.invented(self.run_.out, 16)
         self.assertEqual([name.rstrip("*") for name in found], names.split())
-
-    def test_opening(self):
-        """It found 29,693 names, makes 4,192 parameters, and will read 1,000 names."""
-        opening = self.run_.out.split("\nstep ")[0]
-        for words in (" 29,693,", " 4,192\n", " 29,393 (1,000 ", " 3.296"):
-            self.assertIn(words, opening)
 
     def test_screen(self):
         """It fits on a screen: at most 26 lines, and at most 79 columns."""
