@@ -334,10 +334,10 @@ def rmsnorm(x):
 #     exp(score)        1       7.39    2.72     sum: 11.11
 #     exp / 11.11       0.09    0.67    0.24     sum: 1
 #
-# Scores can be any numbers, but probabilities are never negative, and they add up to 1.
-# exp makes scores positive (each extra point multiplies by e = 2.72), and dividing by
-# the sum does the rest. Subtracting the largest score first changes no share, because
-# it divides every exp by the same number. But it keeps exp from overflowing.
+# A matrix can give any scores, even negative ones. Probabilities can't be negative, and
+# they add up to 1. exp makes every score positive (each extra point multiplies by e =
+# 2.72), and dividing by the sum does the rest. Subtracting the largest score first just
+# divides every exp by the same number, which cancels out, but it prevents overflow.
 
 def softmax(scores):
     """Return probabilities, one for each score."""
@@ -440,9 +440,9 @@ def attention(x, block, keys, values, n_head):
 #     x [16]  --fc1-->  64 matches  --relu-->  64 numbers, many 0  --fc2-->  [16]
 #
 # Each row of fc1 (fc: fully connected) is a pattern that x may match, and ReLU turns a
-# mismatch into 0. fc2 turns the matches back into 16 numbers. More patterns can tell
-# more cases apart, and four times the width is customary. Without ReLU, two matrices
-# could do no more than one, just as 3 * (2 * x) is only 6 * x.
+# mismatch into 0. fc2 turns the matches back into 16 numbers, so they can be added to
+# x. More patterns can tell more cases apart; four times the width is customary. Without
+# ReLU, two matrices could do no more than one, just as 3 * (2 * x) is only 6 * x.
 
 def mlp(x, block):
     """Return what the MLP adds to x: [16] -> [64] -> [16]."""
@@ -767,7 +767,8 @@ if __name__ == "__main__":
         loss = mean_loss(model, tokenizer, held_out)
         print(f"held-out loss {loss:.3f}; blind guessing {blind:.3f}")
 
-    # A real name (*) need not be a copy: none of these 20 was trained on.
+    # A real name (*) need not be a copy. None of these 20 is among the 1,000 names that
+    # the model was trained on.
     print(f"invented by the model (* = also in {input_file}):")
     columns = max(1, 79 // (block_size + 3))
     for i in range(1, num_samples + 1):

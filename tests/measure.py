@@ -259,6 +259,7 @@ SLOW = [
     *[partial(texts, length) for length in (15, 31, 63, 127)],
     *[partial(held_out, name, changes(name)) for name in PLAIN],
     partial(held_out, "tied embeddings", changes("tied embeddings")[:1]),
+    partial(held_out, "log-sum-exp", changes("log-sum-exp"), learning_rate=0.3),
     partial(held_out, "log-sum-exp", changes("log-sum-exp"), learning_rate=1),
     partial(held_out, "batches of 8 names", steps=[8000]),
     top_5,
