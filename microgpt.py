@@ -618,12 +618,12 @@ def adam_step(params, m, v, step, rate):
 # --- The training loop: forward, backward, move, repeat
 #
 # One name per step is quick but noisy. Some names are harder than others, so the loss
-# jumps around. Even the mean of a hundred, which a row shows, takes luck: the last
+# jumps around. Even the mean of a hundred, which a row shows, depends on luck: the last
 # hundred happen to be harder than the held-out names. A batch (the mean loss of several
 # names) would make steps steadier but slower.
 
 def train(model, tokenizer, documents, num_steps, learning_rate):
-    """Fit the model to one document per step, and print how it goes."""
+    """Fit the model to one document per step, and report progress."""
     m = [0.0] * len(model.params)
     v = [0.0] * len(model.params)
     losses = []
@@ -729,7 +729,7 @@ def describe(documents, num_training, model, tokenizer):
     if longest >= block_size:
         num_cut = sum(len(document) >= block_size for document in documents)
         advice = f"block_size = {longest + 1}" if longest < 300 else "shorter lines"
-        print(f"too long    {num_cut:,}, cut to {block_size} characters; try {advice}")
+        print(f"too long    {num_cut:,}, only {block_size} characters learned; try {advice}")
 
 
 # The run is outside any function, so that python -i has the model even after Ctrl-C.

@@ -87,11 +87,11 @@ class Opening(h.TestCase):
     def test_how_much_is_read(self):
         """It tells how many documents it will train on, and how often on each."""
         for num_steps, told in (
-            (12, r"27 \(12 of them read"),
-            (54, r"27 \(each read 2.0 times"),
+            (12, r"27 \(12 of them read\); held out: 3$"),
+            (54, r"27 \(each read 2.0 times\); held out: 3$"),
         ):
             lines = "\n".join(self.opening(LETTERS, num_steps=num_steps))
-            self.assertRegex(lines, rf"\b{told}")
+            self.assertRegex(lines, rf"(?m)\b{told}")
 
     def test_cut(self):
         """If documents are too long, it counts them and tells a size for them."""
