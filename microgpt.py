@@ -729,7 +729,7 @@ def describe(documents, num_training, model, tokenizer):
     if longest >= block_size:
         num_cut = sum(len(document) >= block_size for document in documents)
         advice = f"block_size = {longest + 1}" if longest < 300 else "shorter lines"
-        print(f"too long    {num_cut:,}, only {block_size} characters learned; try {advice}")
+        print(f"too long    {num_cut:,}, cut to {block_size} characters; try {advice}")
 
 
 # The run is outside any function, so that python -i has the model even after Ctrl-C.
