@@ -649,7 +649,8 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
         adam_step(model.params, m, v, step, rate)
 
         if step == 1 or step % tenth == 0 or step == num_steps:
-            mean = sum(losses[-tenth:]) / len(losses[-tenth:])
+            recent = losses[-tenth:]
+            mean = sum(recent) / len(recent)
             bar = "#" * min(22, round(6 * mean))
             left = (time.time() - began) / step * (num_steps - step)
             name = generate(model, tokenizer, "", temperature, rng)
@@ -706,7 +707,7 @@ def generate(model, tokenizer, prompt, temperature, rng=random):
 
 def read_documents(path):
     """Return the lines of a UTF-8 text file, without blanks or repeats."""
-    with open(path, encoding="utf-8-sig") as file:
+    with open(path, encoding="utf-8-sig") as file:  # -sig drops a byte-order mark
         lines = [line.strip() for line in file]
     documents = [line for line in dict.fromkeys(lines) if line]
     assert documents, f"{path} has no text: put one document on each line"

@@ -5,8 +5,9 @@
 
 Each job below computes numbers for rows of README.md, found by their first cell. They
 agree if they stand in that row, in this order. README.md has the digits of CPython
-3.11. From 3.12 on, sum() rounds differently, which may change a last digit, and much
-more where a training is unstable. Times are shown, but not compared.
+3.11. From 3.12 on, sum() rounds differently, which may change a last digit, and more
+where a training is unstable or as long as 20,000 steps. Times are shown, but not
+compared.
 """
 
 import contextlib
