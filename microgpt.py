@@ -190,7 +190,7 @@ class Value:
 
         Add that to each grad. The tape is used up, so compute a new loss every time.
         """
-        assert self in tape, f"{self} was not computed after the last backward()"
+        assert self in tape, f"{self} is not on the tape: compute a new loss first"
         newest_first = tape[::-1]
         tape.clear()
         self.grad = 1.0
@@ -729,7 +729,9 @@ def describe(documents, num_training, model, tokenizer):
     longest = max(len(document) for document in documents)
     if longest >= block_size:
         num_cut = sum(len(document) >= block_size for document in documents)
-        advice = f"block_size = {longest + 1}" if longest < 300 else "shorter lines"
+        advice = "one document per line"
+        if longest < 300:
+            advice = f"block_size = {longest + 1}"
         print(f"too long    {num_cut:,}, cut to {block_size} characters; try {advice}")
 
 

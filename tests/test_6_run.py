@@ -104,8 +104,11 @@ class Opening(h.TestCase):
             self.assertEqual(len(whole), len(cut) - 1)
 
     def test_far_too_long(self):
-        """Where no block_size could hold them, it asks for shorter lines."""
-        for length, remedy in ((299, "block_size = 300"), (300, "shorter lines")):
+        """Where no block_size could hold them, it asks for one document per line."""
+        for length, remedy in (
+            (299, "block_size = 300"),
+            (300, "one document per line"),
+        ):
             self.assertIn(remedy, "\n".join(self.opening("a" * length)))
 
     def test_width(self):
