@@ -126,6 +126,10 @@ def default_run():
         "the letter before": counting(program, 1),
         "the two letters before": counting(program, 2),
     }
+    for row, part in (("the last hundred names", -100), ("the hundred before", -200)):
+        names = program.training[: program.num_steps][part:][:100]
+        loss = program.mean_loss(program.model, program.tokenizer, names)
+        rows[row] = [f"{loss:.3f}"]
     for temperature in (0.1, 0.5, 1, 2):
         rows[str(temperature)] = invented(program, temperature)
     bins = defaultdict(list)
@@ -137,6 +141,22 @@ def default_run():
         probs, right = zip(*found)
         rows[row] = [str(len(found)), f"{mean(probs):.3f}", f"{mean(right):.3f}"]
     return rows
+
+
+def picture():
+    """Return the picture of the loss, where a column is worth 0.0125."""
+    point = "sum(losses[-100:]) / 100, mean_loss(model, tokenizer, held_out)"
+    keep = f"{ADAM}\n        if step % 100 == 0: points.append(({point}))"
+    program = run(
+        [("tape = []", "tape = []\npoints = []"), (ADAM, keep)], num_samples=0
+    )
+    lines = []
+    for number, (training, held_out) in enumerate(program.points, 1):
+        line = [" "] * 40
+        for mark, loss in (("|", 2.46), (".", training), ("o", held_out)):
+            line[round((loss - 2.3) / 0.0125)] = mark
+        lines.append(f"{100 * number:4}  {''.join(line).rstrip()}")
+    return {"picture": ["\n".join(lines)]}
 
 
 def invented(program, temperature):
@@ -244,6 +264,7 @@ PLAIN = list(SOLUTIONS)[
 ]  # the last two, top-k and sub-words, are measured otherwise
 QUICK = [
     default_run,
+    picture,
     partial(setting, "num_steps", 100),
     partial(setting, "n_layer", 0),
 ]
@@ -291,6 +312,8 @@ def main(jobs):
             for row, numbers in rows.items():
                 print(f"{row:40}  {'  '.join(numbers)}  ({seconds:.0f} s)", flush=True)
                 said = re.findall(rf"(?m)^\| *{re.escape(row)} *\|.*", readme)
+                if row == "picture":
+                    said = [readme]
                 whole = [rf"(?<![\w.,]){re.escape(n)}(?!\w|[.,]\d)" for n in numbers]
                 if not re.search(".*".join(whole), " ".join(said)):
                     differences.append(f"{row}: {numbers}, but README.md: {said}")
