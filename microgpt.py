@@ -196,7 +196,7 @@ class Value:
         self.grad = 1.0
         for result in newest_first:
             grad = result.grad  # complete by now
-            if grad != 0:  # skipping zeros saves time
+            if grad != 0:  # 0 has nothing to pass on
                 for value, slope in zip(result.inputs, result.slopes):
                     value.grad += slope * grad
 
