@@ -63,7 +63,7 @@ beta2 = 0.99  # how slowly it forgets their squares
 
 temperature = 0.5  # low for careful names, high for daring ones
 num_samples = 20  # names to invent at the end
-seed = 42  # of the random numbers; the same seed gives the same names
+seed = 42  # for random numbers; the same seed gives the same names
 
 
 # ------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Value:
         slope = 1.0 if self.data > 0 else 0.0
         return Value(max(self.data, 0.0), (self,), (slope,))
 
-    # The other operators are made from these. Those with an r are for a Value on the
+    # The other operators are made from these. The __r ones are for a Value on the
     # right: 1 / a calls a.__rtruediv__(1), and sum() starts with 0 + a.
     def __neg__(self): return self * -1
     def __sub__(self, other): return self + -other
@@ -188,7 +188,7 @@ class Value:
     def backward(self):
         """Find how fast this Value, the loss, rises with each Value it came from.
 
-        Add that to each grad. The tape is used up, so compute a new loss every time.
+        Add that to its grad. The tape is used up, so compute a new loss every time.
         """
         assert self in tape, f"{self} is not on the tape: compute a new loss first"
         newest_first = tape[::-1]
@@ -203,15 +203,15 @@ class Value:
 
 # --- dot: many operations in one Value
 #
-# The dot product of two vectors (lists of Values) multiplies them in pairs and adds up
-# the products. It is large if they match:
+# A dot product multiplies two vectors (lists of Values) number by number and adds the
+# products. It is large if they match:
 #
 #     [1, -1] and [ 2, -2]     2 + 2 =  4     signs agree
 #     [1, -1] and [-2,  2]    -2 - 2 = -4     signs differ
 #     [1, -1] and [ 2,  2]     2 - 2 =  0     mixed
 #
 # Built from * and +, it would need two Values per pair, and training would take five
-# times as long. Its slope for each x is the y it's paired with, and vice versa.
+# times as long. The slope for each x is the y paired with it, and vice versa.
 
 def dot(xs, ys):
     """Return the dot product of two vectors, a Value."""
@@ -253,7 +253,7 @@ class Tokenizer:
         return [self.ids[char] for char in text]
 
     def decode(self, ids):
-        """Return the text that has these ids (without BOS)."""
+        """Return the text for these ids (none may be BOS)."""
         return "".join(self.chars[i] for i in ids)
 
 
@@ -336,8 +336,8 @@ def rmsnorm(x):
 #
 # A matrix can give any scores, even negative ones. Probabilities can't be negative, and
 # they add up to 1. exp makes every score positive (each extra point multiplies by e =
-# 2.72), and dividing by the sum does the rest. Subtracting the largest score first just
-# divides every exp by the same number, which cancels out, but it prevents overflow.
+# 2.72), and dividing by the sum does the rest. Subtracting the largest score first
+# prevents overflow. It divides every exp by the same number, which cancels out.
 
 def softmax(scores):
     """Return probabilities, one for each score."""
@@ -356,8 +356,8 @@ def softmax(scores):
 # Why add the two rows? With 10, 20, 30 for tokens and 1, 2, 3 for positions, a sum of
 # 23 can only be token 20 at position 3. Training can keep the two apart the same way,
 # and x stays at 16 numbers. Without positions, the order of earlier tokens would be
-# lost, because attention adds up their values. To one block, "mar" and "amr" would look
-# the same.
+# lost, because attention adds up their values: a single block couldn't tell "mar" from
+# "amr".
 #
 # Why normalize here? A block reads a rescaled copy, but adds to x itself. In a new
 # model, the numbers in the sum are about 0.1, and the block adds random ones of about
@@ -409,7 +409,7 @@ def attend(query, keys, values):
 #
 # Each head has its own weights, so "v" can gather one thing from "a" and another from
 # BOS. More heads don't need more parameters, because the matrices are [16][16] anyway.
-# Nobody assigns the roles of query, key, and value. Training finds what fits each one.
+# Nobody decides what queries, keys, and values contain. Training finds what works.
 #
 #     after reading    keys and values are those of
 #     BOS              BOS
@@ -506,7 +506,7 @@ class GPT:
                 self.params.extend(row)
 
     def new_cache(self):
-        """Return an empty KV cache: a list of keys and one of values per block."""
+        """Return an empty KV cache: two lists per block, for keys and values."""
         return [([], []) for _ in self.blocks]
 
     def forward(self, token, position, cache):
@@ -596,8 +596,8 @@ def mean_loss(model, tokenizer, documents):
 #     5, 5, 5, ..., then ten 0s     0.98    4.75       0.21    it coasts to a stop
 #
 # The last case is a letter missing from ten names. Its row of wte gets gradients of 0,
-# but m takes a while to fade. (Its row of lm_head still gets others, because its score
-# takes part in every softmax.)
+# but m takes a while to fade. (Its row of lm_head still learns, because its score is
+# in every softmax.)
 #
 # Each step keeps 0.85 of m and adds 0.15 of the gradient. m starts at 0, so at first it
 # is too small: 0.15 of the gradient after one step, 0.15 * 0.85 + 0.15 = 0.2775 of it
@@ -618,9 +618,9 @@ def adam_step(params, m, v, step, rate):
 # --- The training loop: forward, backward, move, repeat
 #
 # One name per step is quick but noisy. Some names are harder than others, so the loss
-# jumps around. Even the mean of a hundred, which a row shows, depends on luck: the last
-# hundred happen to be harder than the held-out names. A batch (the mean loss of several
-# names) would make steps steadier but slower.
+# jumps around. Even a row's mean of a hundred depends on luck: the last hundred happen
+# to be harder than the held-out names. A batch (the mean loss of several names) would
+# make steps steadier but slower.
 
 def train(model, tokenizer, documents, num_steps, learning_rate):
     """Fit the model to one document per step, and report progress."""
@@ -628,7 +628,7 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
     v = [0.0] * len(model.params)
     losses = []
     tenth = math.ceil(num_steps / 10)
-    rng = random.Random(seed)  # of its own, so rows disturb nothing else
+    rng = random.Random(seed)  # separate, so rows affect nothing else
     began = time.time()
 
     for step in range(1, num_steps + 1):
@@ -643,8 +643,8 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
             p.grad = 0.0
         loss.backward()
 
-        # Move. Large moves help at first. Later, every name would yank the parameters
-        # too far its own way, so the rate falls toward 0.
+        # Move. Large moves help at first. Later, they'd let each name yank the parameters
+        # too far, so the rate falls toward 0.
         rate = learning_rate * (1 - (step - 1) / num_steps)
         adam_step(model.params, m, v, step, rate)
 
@@ -670,8 +670,8 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
 #     0                                       always the likeliest token, no draw
 #
 # The model stays the same from name to name; the luck of the draw doesn't. A name ends
-# when BOS is drawn, or after 16 letters (block_size), which is one more than any name
-# in the file has. After python -i microgpt.py, try:
+# when BOS is drawn, or after 16 letters (block_size), one more than the file's longest
+# name has. After python -i microgpt.py, try:
 #
 #     generate(model, tokenizer, "em", 0.5)     a new name each time
 #     generate(model, tokenizer, "em", 0)       the same name each time
@@ -697,7 +697,7 @@ def generate(model, tokenizer, prompt, temperature, rng=random):
         if token == tokenizer.BOS:
             break
         tokens.append(token)
-    # No backward() will need these Values. They'd be harmless, but fill up memory.
+    # No backward() will need these Values. Keeping them would only waste memory.
     del tape[start:]
     return tokenizer.decode(tokens[1:])
 
@@ -738,7 +738,7 @@ def describe(documents, num_training, model, tokenizer):
 # The run is outside any function, so that python -i has the model even after Ctrl-C.
 if __name__ == "__main__":
     # CPython's garbage collector looks for objects that refer to each other in a cycle.
-    # We make none, and looking takes up to a fifth of the time.
+    # We make none, and looking can take a fifth of the time.
     if sys.implementation.name == "cpython":
         gc.disable()
 
