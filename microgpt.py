@@ -643,8 +643,8 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
             p.grad = 0.0
         loss.backward()
 
-        # Move. Large moves help at first. Later, they'd let each name yank the parameters
-        # too far, so the rate falls toward 0.
+        # Move. Large moves help at first. Later, they'd let each name yank the
+        # parameters too far, so the rate falls toward 0.
         rate = learning_rate * (1 - (step - 1) / num_steps)
         adam_step(model.params, m, v, step, rate)
 
