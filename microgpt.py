@@ -354,10 +354,10 @@ def softmax(scores):
 # for many properties at once, and training decides which ones.
 #
 # Why add the two rows? With 10, 20, 30 for tokens and 1, 2, 3 for positions, a sum of
-# 23 can only be token 20 at position 3. Training can keep the two apart the same way,
-# and x stays at 16 numbers. Without positions, the order of earlier tokens would be
-# lost, because attention adds up their values: a single block couldn't tell "mar" from
-# "amr".
+# 23 can only be token 20 at position 3. Training can keep the two apart much the same
+# way, and x stays at 16 numbers. Without positions, the order of earlier tokens would
+# be lost, because attention adds up their values: a single block couldn't tell "mar"
+# from "amr".
 #
 # Why normalize here? A block reads a rescaled copy, but adds to x itself. In a new
 # model, the numbers in the sum are about 0.1, and the block adds random ones of about
@@ -388,6 +388,7 @@ def embed(token, position, wte, wpe):
 # Like heads minus tails in n coin tosses, it grows as sqrt(n), so we divide by that.
 # Large scores are bad for learning: 20 and 0 give weights of nearly 1 and 0, which
 # hardly change when a score does. With slopes near 0, queries and keys barely learn.
+# (Heads of 4 numbers do as well without the root: README.md.)
 
 def attend(query, keys, values):
     """Return the sum of the values, weighted by how well their keys match."""
@@ -515,8 +516,8 @@ class GPT:
         for block, (keys, values) in zip(self.blocks, cache):
             x = apply_block(x, block, keys, values, self.n_head)
         # The language-model head asks every token: do you come next? GPT-2 asks with
-        # wte, but reading a token and expecting it are two jobs, and two matrices do
-        # better here. x isn't rescaled, so a larger x means a surer guess.
+        # wte, which saves parameters. Here, a matrix that is free to differ from wte
+        # does better. x isn't rescaled (GPT-2 does), so a larger x means a surer guess.
         return linear(x, self.lm_head)
 
 
@@ -538,8 +539,8 @@ class GPT:
 #     2.35    this model after 1,000 names
 #     0       out of reach: "mar" leads to "y" in one name and "k" in another
 #
-# exp of the loss is called perplexity. exp(2.35) = 10.5, so the guesses are as good as
-# choosing among 10.5 equally likely tokens.
+# exp(2.35) = 10.5, so the guesses are as good as choosing among 10.5 equally likely
+# tokens. This is nearly the perplexity, which averages over tokens instead of names.
 
 
 # --- The loss of a document, such as "ava"
@@ -550,7 +551,8 @@ class GPT:
 #     2           21  "v"      0  "a"          (earlier tokens are in the cache)
 #     3            0  "a"     26  BOS          so the model learns where names end
 #
-# The loss is the mean over the rows. A sum would make long names count for more.
+# The loss is the mean over the rows, so every name counts the same. With a sum, every
+# token would, and long names would move the parameters more.
 
 def document_loss(model, tokenizer, document):
     """Return the mean loss of the guesses for a document: a Value.
@@ -673,7 +675,7 @@ def train(model, tokenizer, documents, num_steps, learning_rate):
 # when BOS is drawn, or after 16 letters (block_size), one more than the file's longest
 # name has. After python -i microgpt.py, try:
 #
-#     generate(model, tokenizer, "em", 0.5)     a new name each time
+#     generate(model, tokenizer, "em", 0.5)     usually a new name
 #     generate(model, tokenizer, "em", 0)       the same name each time
 
 def generate(model, tokenizer, prompt, temperature, rng=random):
@@ -770,8 +772,8 @@ if __name__ == "__main__":
         loss = mean_loss(model, tokenizer, held_out)
         print(f"held-out loss {loss:.3f}; blind guessing {blind:.3f}")
 
-    # A real name (*) need not be a copy. None of these 20 is among the 1,000 names that
-    # the model was trained on.
+    # A real name (*) need not be a copy. In the default run, none of the 20 is among
+    # the 1,000 names that the model was trained on.
     print(f"invented by the model (* = also in {input_file}):")
     columns = max(1, 79 // (block_size + 3))
     for i in range(1, num_samples + 1):
