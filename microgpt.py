@@ -603,7 +603,8 @@ def mean_loss(model, tokenizer, documents):
 #
 # Each step keeps 0.85 of m and adds 0.15 of the gradient. m starts at 0, so at first it
 # is too small: 0.15 of the gradient after one step, 0.15 * 0.85 + 0.15 = 0.2775 of it
-# after two, which is 1 - 0.85 ** 2. Dividing by this share corrects that bias.
+# after two, which is 1 - 0.85 ** 2. Dividing by this share corrects that bias;
+# v is corrected with 0.99 in the same way.
 
 def adam_step(params, m, v, step, rate):
     """Move every parameter against its average gradient; step counts from 1."""
