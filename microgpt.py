@@ -76,9 +76,10 @@ seed = 42  # for random numbers; the same seed gives the same names
 # by about 3 * h, so the parameter should go down. For small moves, the effects of all
 # parameters add up, so they can move at the same time.
 #
-# To find the gradient, we follow the operations from the loss back to the parameter. A
-# float forgets how it was computed. A Value remembers its inputs (the Values it came
-# from) and its slope for each of them. A GPT needs only six operations:
+# To find the gradient, we follow the operations from the loss back to the parameter and
+# multiply their slopes. A float forgets how it was computed. A Value remembers its
+# inputs (the Values it came from) and its slope for each of them. A GPT needs only six
+# operations:
 #
 #     result     slope for a         because, for a tiny h,
 #     a + b      1                   (a + h) + b  = (a + b) + h
@@ -212,6 +213,7 @@ class Value:
 #
 # Built from * and +, it would need two Values per pair, and training would take five
 # times as long. The slope for each x is the y paired with it, and vice versa.
+# In dot(x, x), every x is an input twice, and its two slopes add up.
 
 def dot(xs, ys):
     """Return the dot product of two vectors, a Value."""
@@ -328,25 +330,6 @@ def rmsnorm(x):
     return [number * scale for number in x]
 
 
-# --- softmax: from scores to probabilities
-#
-#     score             0       2       1
-#     exp(score)        1       7.39    2.72     sum: 11.11
-#     exp / 11.11       0.09    0.67    0.24     sum: 1
-#
-# A matrix can give any scores, even negative ones. Probabilities can't be negative, and
-# they add up to 1. exp makes every score positive (each extra point multiplies by e =
-# 2.72), and dividing by the sum does the rest. Subtracting the largest score first
-# prevents overflow. It divides every exp by the same number, which cancels out.
-
-def softmax(scores):
-    """Return probabilities, one for each score."""
-    largest = max(score.data for score in scores)
-    exps = [(score - largest).exp() for score in scores]
-    scale = 1 / sum(exps)
-    return [e * scale for e in exps]
-
-
 # --- Embedding: from a token and its position to a vector
 #
 # wte has a row of parameters for every token, and wpe has one for every position (the
@@ -368,6 +351,25 @@ def embed(token, position, wte, wpe):
     return rmsnorm(add(wte[token], wpe[position]))
 
 
+# --- softmax: from scores to probabilities
+#
+#     score             0       2       1
+#     exp(score)        1       7.39    2.72     sum: 11.11
+#     exp / 11.11       0.09    0.67    0.24     sum: 1
+#
+# A matrix can give any scores, even negative ones. Probabilities can't be negative, and
+# they add up to 1. exp makes every score positive (each extra point multiplies by e =
+# 2.72), and dividing by the sum does the rest. Subtracting the largest score first
+# prevents overflow. It divides every exp by the same number, which cancels out.
+
+def softmax(scores):
+    """Return probabilities, one for each score."""
+    largest = max(score.data for score in scores)
+    exps = [(score - largest).exp() for score in scores]
+    scale = 1 / sum(exps)
+    return [e * scale for e in exps]
+
+
 # --- Attention, one head: a token gathers what it needs from the tokens so far
 #
 # Each token has a query (what it looks for), a key (what it can be found by), and a
@@ -375,11 +377,11 @@ def embed(token, position, wte, wpe):
 #
 #     query of "v":   2 0 1 0
 #
-#     token    key        match        / sqrt(4)    weight    value
-#     BOS      0 1 0 2    0 + 0 = 0    0            0.09      1 0 0  0
-#     "a"      1 0 2 1    2 + 2 = 4    2            0.67      0 1 0 -1
-#     "v"      1 1 0 0    2 + 0 = 2    1            0.24      0 0 1  0
-#                                      sum of weight * value: 0.09 0.67 0.24 -0.67
+#     token    key        match            / sqrt(4)    weight    value
+#     BOS      0 1 0 2    2*0 + 1*0 = 0    0            0.09      1 0 0  0
+#     "a"      1 0 2 1    2*1 + 1*2 = 4    2            0.67      0 1 0 -1
+#     "v"      1 1 0 0    2*1 + 1*0 = 2    1            0.24      0 0 1  0
+#                                          sum of weight * value: 0.09 0.67 0.24 -0.67
 #
 # A match is the dot product of query and key, and softmax turns the matches into
 # weights. At position 0, BOS finds only itself, with weight 1.

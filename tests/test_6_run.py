@@ -258,11 +258,15 @@ class Python(h.TestCase):
         self.assertRegex(self.last_line(None), r"FileNotFoundError.*input\.txt")
 
     def test_learning_rate(self):
-        """A learning rate of 1 or 10 breaks down, and the last line names it."""
+        """Rates of 0.3, 1, and 10 stop at once, and the last line names the setting."""
         names = (h.ROOT / "input.txt").read_bytes()
-        for rate in (1, 10):
-            line = self.last_line(names, **{**h.SHIPPED, "learning_rate": rate})
-            self.assertRegex(line, "AssertionError.*learning_rate")
+        for rate in (0.3, 1, 10):
+            settings = {**h.SHIPPED, "learning_rate": rate}
+            path = h.program(h.folder(self), names, **settings)
+            result = h.python(path, cwd=path.parent)
+            last_line = result.stderr.splitlines()[-1]
+            self.assertRegex(last_line, "AssertionError.*learning_rate")
+            self.assertEqual(len(h.rows(result.stdout)), 1)
 
     def interrupted(self, where, pauses, **settings):
         """Press Ctrl-C when a line says so, and after each pause; ask for a name."""

@@ -98,9 +98,9 @@ class Drawings(h.TestCase):
         matches = [dot(query, key) for key in keys]
         self.assertEqual(h.data(matches), [0, 4, 2])
         weights = two(h.data(softmax([match / 4**0.5 for match in matches])))
-        self.assertDrawn("BOS 0 1 0 2 0 + 0 = 0 0", weights[0], "1 0 0 0")
-        self.assertDrawn('"a" 1 0 2 1 2 + 2 = 4 2', weights[1], "0 1 0 -1")
-        self.assertDrawn('"v" 1 1 0 0 2 + 0 = 2 1', weights[2], "0 0 1 0")
+        self.assertDrawn("BOS 0 1 0 2 2*0 + 1*0 = 0 0", weights[0], "1 0 0 0")
+        self.assertDrawn('"a" 1 0 2 1 2*1 + 1*2 = 4 2', weights[1], "0 1 0 -1")
+        self.assertDrawn('"v" 1 1 0 0 2*1 + 1*0 = 2 1', weights[2], "0 0 1 0")
         result = two(h.data(attend(query, keys, values)))
         self.assertDrawn("sum of weight * value:", *result)
 

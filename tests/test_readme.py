@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import sys
+import tokenize
 import types
 from unittest import mock
 
@@ -67,6 +68,21 @@ class Examples(h.TestCase):
         for task in solutions.SOLUTIONS:
             compile(solutions.edited(solutions.changes(task)), task, "exec")
             self.assertIn(f"\n| {task} |", h.README)
+
+    def test_calibration(self):
+        """The mean gap between probability and hit rate follows from the table."""
+        rows = re.findall(r"(?m)^\| 0\.\d to \S+ \| (\d+) \| (\S+) \| (\S+)", h.README)
+        bins = [(int(n), abs(float(p) - float(hits))) for n, p, hits in rows]
+        total = sum(n for n, _ in bins)
+        gap = sum(n * apart for n, apart in bins) / total
+        self.assertIn(f"its {total:,} guesses", h.README)
+        self.assertIn(f"the gap is {gap:.3f} on average", h.README)
+
+    def test_words(self):
+        """microgpt.py has more than 3,000 words of explanation."""
+        tokens = tokenize.generate_tokens(io.StringIO(h.SOURCE).readline)
+        texts = [t.string for t in tokens if t.string.startswith(("#", '"""'))]
+        self.assertGreater(len(re.findall("[A-Za-z]+", " ".join(texts))), 3000)
 
     def test_links(self):
         """Links within README.md lead to a heading, a file, or an address at its end."""
